@@ -1,0 +1,276 @@
+"""Frames and scales of slice-and-view: from the slices as stored to the true-to-scale specimen.
+
+Slice frame: rows and columns as stored. Specimen frame: x right, y down the milled face (along the ion beam),
+z the milling advance, in nm. With the column angle θ, over-tilt β and γ = 90° − θ − β, a point (x, y, z) appears
+on slice k at
+
+    column = x / p                                   + shift_x[k]
+    row    = y · cosγ / (p·T)                        + shift_y[k]
+
+where T = cosγ if the scan corrects the tilt and 1 if not, and the apparent motion is
+shift_y[k] = −z[k] · sinγ / (p·T) + drift (no sinγ term when the field of view tracks the face).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin, tan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.errors import InputError
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one acquisition projects the specimen onto its slices.
+
+    Parameters
+    ----------
+    voxel_nm
+        (dz, dy, dx): nominal slice thickness and pixel size of the stored image *as scanned*.
+    column_angle_deg
+        Angle between electron and ion column; 90 means the electron beam meets the face at right angles.
+    tilt_corrected
+        True if stored rows already have true scale (scan tilt correction, or a spacing given as true).
+    tracked
+        True if the field of view followed the face, so that slices show no shear.
+    overtilt_deg
+        Milling over-tilt β of the face against the ion axis.
+    slice_z_nm
+        Measured positions of the slices, ascending; replaces ``k * dz``.
+
+    Raises
+    ------
+    InputError
+        A length is not positive, an angle makes no sense, or slice positions do not ascend.
+
+    Examples
+    --------
+    >>> g = Geometry(voxel_nm=(10.0, 5.0, 5.0), column_angle_deg=52.0, tilt_corrected=False, tracked=False)
+    >>> round(g.y_factor, 5), round(g.shear_px_per_slice, 4)
+    (1.26902, 1.2313)
+    """
+
+    voxel_nm: tuple[float, float, float]
+    column_angle_deg: float = 90.0
+    tilt_corrected: bool = False
+    tracked: bool = False
+    overtilt_deg: float = 0.0
+    slice_z_nm: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.voxel_nm) != 3 or not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
+            raise InputError(f"voxel_nm = {self.voxel_nm} must be three positive lengths (dz, dy, dx) in nm")
+        if not 20 <= self.column_angle_deg <= 90:
+            raise InputError(f"column_angle_deg = {self.column_angle_deg} must lie between 20 and 90 degrees")
+        if not 0 <= self.face_angle_deg < 70:
+            raise InputError(
+                f"column angle {self.column_angle_deg} and over-tilt {self.overtilt_deg} turn the face away from the electron beam"
+            )
+        if self.slice_z_nm is not None:
+            z = tuple(float(v) for v in self.slice_z_nm)
+            object.__setattr__(self, "slice_z_nm", z)
+            if not np.all(np.isfinite(z)) or (len(z) > 1 and np.any(np.diff(z) <= 0)):
+                raise InputError("slice_z_nm must be finite and strictly ascending")
+
+    @property
+    def face_angle_deg(self) -> float:
+        """γ: angle between the electron beam and the face normal."""
+        return 90.0 - self.column_angle_deg - self.overtilt_deg
+
+    @property
+    def y_factor(self) -> float:
+        """True length along y per stored row, in units of the scanned pixel (1/sinθ, or 1 if corrected)."""
+        return 1.0 if self.tilt_corrected else 1.0 / cos(radians(self.face_angle_deg))
+
+    @property
+    def true_voxel_nm(self) -> tuple[float, float, float]:
+        """(dz, dy, dx) of the aligned but not resampled stack."""
+        dz, dy, dx = self.voxel_nm
+        return dz, dy * self.y_factor, dx
+
+    @property
+    def shear_px_per_slice(self) -> float:
+        """Rows by which the content rises per slice of nominal thickness when the field of view is fixed."""
+        return self.shear_px_per_nm * self.voxel_nm[0]
+
+    @property
+    def shear_px_per_nm(self) -> float:
+        """Rows by which the content rises per nm of milling advance when the field of view is fixed."""
+        gamma = radians(self.face_angle_deg)
+        per_row = tan(gamma) if self.tilt_corrected else sin(gamma)
+        return 0.0 if self.tracked else per_row / self.voxel_nm[1]
+
+    def z_nm(self, n_slices: int) -> Float:
+        """Positions (n_slices,) of the slices along the milling direction, first slice at 0.
+
+        Raises
+        ------
+        InputError
+            `slice_z_nm` has another length.
+        """
+        if self.slice_z_nm is None:
+            return np.arange(n_slices, dtype=np.float64) * self.voxel_nm[0]
+        if len(self.slice_z_nm) != n_slices:
+            raise InputError(f"{len(self.slice_z_nm)} slice positions were given for {n_slices} slices")
+        z = np.asarray(self.slice_z_nm, dtype=np.float64)
+        return z - z[0]
+
+    def expected_shifts_px(self, n_slices: int) -> Float:
+        """Apparent motion (n_slices, 2) as (dy, dx) that the geometry alone causes, slice 0 at rest."""
+        shifts = np.zeros((n_slices, 2))
+        shifts[:, 0] = -self.z_nm(n_slices) * self.shear_px_per_nm
+        return shifts
+
+
+@dataclass(frozen=True)
+class ResampleGrid:
+    """The isotropic target grid and where each source slice lies on it.
+
+    Attributes
+    ----------
+    shape
+        (z, y, x) of the target.
+    voxel_nm
+        Target voxel (dz, dy, dx).
+    z_index
+        (n,) position of every source slice along the target z axis, in target voxels.
+    row_scale, col_scale
+        Source pixels per target voxel.
+    row_start, col_start
+        (n,) source row and column that target voxel (·, 0, 0) reads on each slice.
+    source_shape
+        (rows, columns) of a source slice.
+    usable
+        (n,) False for bad slices, which are bridged by their neighbours.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_nm: tuple[float, float, float]
+    z_index: Float
+    row_scale: float
+    col_scale: float
+    row_start: Float
+    col_start: Float
+    source_shape: tuple[int, int]
+    usable: NDArray[np.bool_]
+
+    @property
+    def good(self) -> NDArray[np.int64]:
+        """Indices of the usable source slices, ascending."""
+        return np.flatnonzero(self.usable)
+
+    def source_range(self, z0: int, z1: int, taps: int = 2) -> tuple[int, int]:
+        """Source slices [a, b) that target slices [z0, z1) need with `taps` usable neighbours on either side."""
+        good = self.good
+        z = self.z_index[good]
+        below = int(np.searchsorted(z, z0, side="right")) - 1
+        above = int(np.searchsorted(z, z1 - 1, side="left"))
+        last = len(good) - 1
+        first_good = good[min(max(0, below - taps + 1), last)]
+        last_good = good[max(0, min(last, above + taps - 1))]
+        return int(first_good), int(last_good) + 1
+
+    def valid_boxes(self, z0: int, z1: int) -> NDArray[np.int32]:
+        """(z1 - z0, 4) rows [y0, y1) and columns [x0, x1) that the slices around each target slice all show."""
+        good = self.good
+        z = np.arange(z0, z1, dtype=np.float64)
+        upper = np.clip(np.searchsorted(self.z_index[good], z - 1e-9, side="left"), 0, len(good) - 1)
+        exact = np.abs(self.z_index[good][upper] - z) < 1e-9
+        lower = np.where(exact, upper, np.maximum(upper - 1, 0))
+        near = np.stack([good[lower], good[upper]])
+        rows, cols = self.source_shape
+        y0 = np.ceil(-self.row_start[near] / self.row_scale - 1e-9).max(axis=0)
+        y1 = np.floor((rows - 1 - self.row_start[near]) / self.row_scale + 1e-9).min(axis=0) + 1
+        x0 = np.ceil(-self.col_start[near] / self.col_scale - 1e-9).max(axis=0)
+        x1 = np.floor((cols - 1 - self.col_start[near]) / self.col_scale + 1e-9).min(axis=0) + 1
+        ny, nx = self.shape[1:]
+        y0, x0 = np.clip(y0, 0, ny), np.clip(x0, 0, nx)
+        return np.stack([y0, np.clip(y1, y0, ny), x0, np.clip(x1, x0, nx)], axis=1).astype(np.int32)
+
+
+def make_grid(
+    geometry: Geometry,
+    shape: tuple[int, int, int],
+    shifts_px: Float | None = None,
+    voxel_nm: float | tuple[float, float, float] | None = None,
+    crop: str = "auto",
+    bad_slices: Sequence[int] = (),
+) -> ResampleGrid:
+    """Compose foreshortening, shear or measured drift, and slice positions into one target grid.
+
+    Parameters
+    ----------
+    geometry
+        The projection; its shear is used only where `shifts_px` is not given.
+    shape
+        (slices, rows, columns) of the source stack.
+    shifts_px
+        (n, 2) measured apparent motion (dy, dx), shear included; ``None`` takes the geometry's own.
+    voxel_nm
+        Target voxel; ``None`` takes the finest of the three true spacings, isotropic.
+    crop
+        "valid": only what every slice shows; "all": everything any slice shows; "auto": "valid" unless that
+        would lose more than half of the rows or columns.
+    bad_slices
+        Indices of slices that must not be used.
+
+    Raises
+    ------
+    InputError
+        The shifts do not fit the stack, or nothing is left in common.
+    """
+    n, rows, cols = shape
+    shifts = geometry.expected_shifts_px(n) if shifts_px is None else np.asarray(shifts_px, dtype=np.float64)
+    if shifts.shape != (n, 2) or not np.all(np.isfinite(shifts)):
+        raise InputError(f"shifts of shape {shifts.shape} do not give one finite (dy, dx) for each of {n} slices")
+    usable = np.ones(n, dtype=bool)
+    usable[list(bad_slices)] = False
+    if not usable.any():
+        raise InputError(f"all {n} slices are marked bad; nothing is left to reconstruct")
+    _, dy, dx = geometry.true_voxel_nm
+    target = _target_voxel(geometry, voxel_nm)
+    row_scale, col_scale = target[1] / dy, target[2] / dx
+    first = -shifts.min(axis=0), -shifts.max(axis=0)
+    common = rows - 1 - np.ptp(shifts[:, 0]), cols - 1 - np.ptp(shifts[:, 1])
+    if crop not in {"auto", "valid", "all"}:
+        raise InputError(f"crop = {crop!r} must be auto, valid or all")
+    if crop == "auto":
+        crop = "valid" if common[0] >= 0.5 * (rows - 1) and common[1] >= 0.5 * (cols - 1) else "all"
+    if crop == "valid" and min(common) < 1:
+        raise InputError(
+            f"the slices move by {np.ptp(shifts[:, 0]):.0f} rows and {np.ptp(shifts[:, 1]):.0f} columns and share no "
+            f"common area; set geometry.resample.crop=all to keep everything"
+        )
+    start = first[0] if crop == "valid" else first[1]
+    extent = common if crop == "valid" else (rows - 1 + np.ptp(shifts[:, 0]), cols - 1 + np.ptp(shifts[:, 1]))
+    z = geometry.z_nm(n) / target[0]
+    out_shape = (
+        int(np.floor(z[-1] + 1e-6)) + 1,
+        int(np.floor(extent[0] / row_scale + 1e-6)) + 1,
+        int(np.floor(extent[1] / col_scale + 1e-6)) + 1,
+    )
+    return ResampleGrid(
+        shape=out_shape,
+        voxel_nm=target,
+        z_index=z,
+        row_scale=row_scale,
+        col_scale=col_scale,
+        row_start=start[0] + shifts[:, 0],
+        col_start=start[1] + shifts[:, 1],
+        source_shape=(rows, cols),
+        usable=usable,
+    )
+
+
+def _target_voxel(geometry: Geometry, voxel_nm: float | tuple[float, float, float] | None) -> tuple[float, float, float]:
+    if voxel_nm is None:
+        finest = min(geometry.true_voxel_nm)
+        return finest, finest, finest
+    voxel = (voxel_nm,) * 3 if isinstance(voxel_nm, int | float) else tuple(voxel_nm)
+    if len(voxel) != 3 or not all(np.isfinite(v) and v > 0 for v in voxel):
+        raise InputError(f"target voxel {voxel_nm} must be one or three positive lengths in nm")
+    return float(voxel[0]), float(voxel[1]), float(voxel[2])

@@ -1,0 +1,178 @@
+"""What a stage is, what it needs, and the registry that knows them all.
+
+A stage is one or two plain functions and a declaration; it never reads files, never schedules, never changes
+its input. The planner gets everything it needs from `Needs` and `VolumeSpec`, never from pixels.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import entry_points
+from typing import Any
+
+from fibtomo.core.params import Params
+from fibtomo.core.volume import Calibration, Shape, Table, VolumeSpec
+from fibtomo.errors import PipelineError
+
+
+class Kind(StrEnum):
+    """How a stage may be cut into blocks."""
+
+    SLICE = "slice"
+    """Slices are independent: any slab may be processed alone."""
+    SLAB = "slab"
+    """Needs neighbours along z (its halo), which are trimmed afterwards."""
+    REDUCE = "reduce"
+    """Each slab leaves a small partial; `combine` makes one table of them, in z order."""
+    WARP = "warp"
+    """Makes a new grid: asks which source slices an output slab needs."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the planner must know of one stage with given parameters.
+
+    Parameters
+    ----------
+    halo
+        Neighbouring slices (before, after) that `apply` needs.
+    measure_halo
+        Neighbouring slices (before, after) that `measure` needs.
+    bytes_per_voxel
+        Peak bytes of temporaries and output per voxel of the block, its input not counted.
+    """
+
+    halo: tuple[int, int] = (0, 0)
+    measure_halo: tuple[int, int] = (0, 0)
+    bytes_per_voxel: float = 8.0
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage function is told besides its block and parameters.
+
+    Attributes
+    ----------
+    spec
+        The whole volume the block was cut from (for WARP: the source volume).
+    z0
+        Index in that volume of the block's first slice.
+    core
+        Range inside the block (start, stop) that this task answers for; the rest is halo.
+    tables
+        Tables of earlier stages by role ("drift", "threshold", ...); a stage's own `combine` result stands
+        under its role too.
+    calibration
+        Scale and angles of the acquisition, with origins.
+    out_spec, out_z
+        For WARP: the target grid, and the range of its slices (start, stop) to make.
+    """
+
+    spec: VolumeSpec
+    z0: int = 0
+    core: tuple[int, int] = (0, 0)
+    tables: dict[str, Table] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    out_spec: VolumeSpec | None = None
+    out_z: tuple[int, int] = (0, 0)
+
+    @property
+    def core_slices(self) -> slice:
+        """`core` as a slice to cut the block with."""
+        return slice(*self.core)
+
+
+Apply = Callable[[Any, Any, StageContext], Any]
+Measure = Callable[[Any, Any, StageContext], Table]
+Combine = Callable[[Sequence[Table], Any, StageContext], Table]
+OutSpec = Callable[[Any, StageContext], VolumeSpec]
+SourceRange = Callable[[Any, StageContext], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class StageDef:
+    """Declaration of one stage; see `stage` for the meaning of each field."""
+
+    name: str
+    kind: Kind
+    params: type[Params]
+    needs: Callable[[Any, VolumeSpec], Needs]
+    apply: Apply | None = None
+    measure: Measure | None = None
+    combine: Combine | None = None
+    out_spec: OutSpec | None = None
+    source_range: SourceRange | None = None
+    consumes: str = "grey"
+    makes: str = "grey"
+    produces: str | None = None
+    requires: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    citation: str = ""
+    version: int = 1
+
+    @property
+    def summary(self) -> str:
+        """First line of the parameters' docstring."""
+        return (self.params.__doc__ or "").strip().splitlines()[0]
+
+
+_REGISTRY: dict[str, StageDef] = {}
+_BUILTIN = "fibtomo.stages"
+
+
+def register(definition: StageDef) -> StageDef:
+    """Add a stage; a second stage of the same name is an error.
+
+    Raises
+    ------
+    PipelineError
+        The name is taken or the declaration contradicts its kind.
+    """
+    d = definition
+    if d.name in _REGISTRY:
+        raise PipelineError(f"stage '{d.name}' is registered twice")
+    if (d.measure is None) != (d.combine is None) or (d.apply is None and d.measure is None):
+        raise PipelineError(f"stage '{d.name}' needs apply, or measure together with combine")
+    if d.measure is not None and d.produces is None:
+        raise PipelineError(f"stage '{d.name}' measures but names no table it produces")
+    if d.kind is Kind.WARP and (d.out_spec is None or d.source_range is None):
+        raise PipelineError(f"stage '{d.name}' is a WARP without out_spec and source_range")
+    _REGISTRY[d.name] = d
+    return d
+
+
+def load_stages() -> None:
+    """Import the built-in stages and those other packages offer (entry points ``fibtomo.stages``)."""
+    importlib.import_module(_BUILTIN)
+    for point in entry_points(group="fibtomo.stages"):
+        point.load()
+
+
+def stage_names() -> list[str]:
+    """Names of all registered stages, sorted."""
+    load_stages()
+    return sorted(_REGISTRY)
+
+
+def get_stage(name: str) -> StageDef:
+    """Return the declaration of stage `name`.
+
+    Raises
+    ------
+    PipelineError
+        There is no such stage; the message lists the nearest names.
+    """
+    load_stages()
+    try:
+        return _REGISTRY[name]
+    except KeyError:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, _REGISTRY, n=3, cutoff=0.4) or sorted(_REGISTRY)
+        raise PipelineError(f"there is no stage '{name}'; did you mean {', '.join(near)}?") from None
+
+
+def peak_bytes(needs: Needs, shape: Shape) -> float:
+    """Peak bytes a stage adds for a block of `shape`."""
+    return needs.bytes_per_voxel * shape[0] * shape[1] * shape[2]

@@ -1,0 +1,1 @@
+"""The virtual FIB-SEM: specimens, acquisition artefacts and their ground truth."""

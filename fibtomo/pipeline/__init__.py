@@ -1,0 +1,1 @@
+"""Layer 4: configuration, planning, execution and outputs of a run."""
