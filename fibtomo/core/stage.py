@@ -87,12 +87,41 @@ Apply = Callable[[Any, Any, StageContext], Any]
 Measure = Callable[[Any, Any, StageContext], Table]
 Combine = Callable[[Sequence[Table], Any, StageContext], Table]
 OutSpec = Callable[[Any, StageContext], VolumeSpec]
+SideTables = Callable[[Any, StageContext], dict[str, Table]]
 SourceRange = Callable[[Any, StageContext], tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class StageDef:
-    """Declaration of one stage; see `stage` for the meaning of each field."""
+    """Declaration of one stage.
+
+    Parameters
+    ----------
+    name
+        "family.method", as written in YAML.
+    kind, params, needs
+        How it may be cut, its `Params` class, and ``needs(params, spec) -> Needs``.
+    apply
+        ``apply(block, params, ctx) -> block``: the same kind of array, never the same memory.
+    measure, combine
+        ``measure(block, params, ctx) -> partial`` per slab and ``combine(partials, params, ctx) -> table`` on the
+        host; a stage with `apply` as well runs as two passes over the same slabs, and finds its table under
+        ``ctx.tables[produces]``.
+    out_spec
+        ``out_spec(params, ctx)``: spec of what `apply` returns; by default the input's, with kind `makes`.
+    source_range
+        WARP only: source slices [a, b) that ``ctx.out_z`` needs.
+    side_tables
+        WARP only: tables by role that follow from the target grid (``"valid"``, ``"grid"``).
+    consumes, makes
+        Kind of volume read and made: "grey", "phases" or "objects".
+    produces
+        Role of the table that `combine` returns.
+    requires, optional
+        Roles of earlier tables that must, or may, be there.
+    citation, version
+        Paper of the method; number that changes when its results change.
+    """
 
     name: str
     kind: Kind
@@ -103,6 +132,7 @@ class StageDef:
     combine: Combine | None = None
     out_spec: OutSpec | None = None
     source_range: SourceRange | None = None
+    side_tables: SideTables | None = None
     consumes: str = "grey"
     makes: str = "grey"
     produces: str | None = None

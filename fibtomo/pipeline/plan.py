@@ -1,0 +1,333 @@
+"""From a pipeline to sections, and from a memory budget to slabs: pure functions, no pixel is read.
+
+A section reads one array once, runs all its local stages on each slab, writes at most one array, and lets any
+number of REDUCE stages measure what it wrote. Halos of the stages in a section add up and are trimmed once.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fibtomo.core.stage import Kind, Needs, StageContext
+from fibtomo.core.volume import Calibration, Table, VolumeSpec
+from fibtomo.errors import DeviceMemoryError, PipelineError
+from fibtomo.pipeline.config import Call, PipelineConfig
+
+MAX_SLAB = 64
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One pass over one array.
+
+    Attributes
+    ----------
+    index, grid
+        Its number; the number of the grid it writes (0: slice frame; each WARP starts another).
+    source, output
+        Names of the array read and written ("input" is the raw stack); ``output`` is ``None`` if only measured.
+    warp, local, measures
+        The stages in order.
+    kind
+        Kind of volume at its end: "grey", "phases" or "objects".
+    """
+
+    index: int
+    grid: int
+    source: str
+    kind: str
+    warp: Call | None = None
+    local: tuple[Call, ...] = ()
+    measures: tuple[Call, ...] = ()
+    output: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Names of its stages, for people."""
+        names = [c.name for c in (*([self.warp] if self.warp else []), *self.local)]
+        names += [f"{c.name} (measure)" if c.stage.apply else c.name for c in self.measures]
+        return " + ".join(names)
+
+
+@dataclass
+class _Open:
+    """A section under construction."""
+
+    source: str
+    kind: str
+    grid: int
+    warp: Call | None = None
+    local: list[Call] = field(default_factory=list)
+    measures: list[Call] = field(default_factory=list)
+
+    @property
+    def changes(self) -> bool:
+        return self.warp is not None or bool(self.local)
+
+
+def build_sections(config: PipelineConfig) -> list[Section]:
+    """Cut a pipeline into sections.
+
+    Raises
+    ------
+    PipelineError
+        A stage needs a table or a kind of volume that no earlier stage makes.
+    """
+    return _Builder(config).build()
+
+
+class _Builder:
+    def __init__(self, config: PipelineConfig) -> None:
+        self.config = config
+        self.sections: list[Section] = []
+        self.latest = {"grey": INPUT}
+        self.grids = {INPUT: 0}
+        self.roles: set[str] = set()
+        self.open: _Open | None = None
+
+    def build(self) -> list[Section]:
+        for call in self.config.calls:
+            stage = call.stage
+            lacking = [r for r in stage.requires if r not in self.roles]
+            if lacking:
+                raise PipelineError(f"{self.config.name}: stage '{call.name}' needs the table '{lacking[0]}', which no earlier stage makes")
+            if stage.consumes not in self.latest and not (self.open and self.open.kind == stage.consumes):
+                raise PipelineError(f"{self.config.name}: stage '{call.name}' needs {stage.consumes}, which no earlier stage makes")
+            if stage.measure is not None:
+                self._measure(call)
+            if stage.apply is not None:
+                self._apply(call)
+        self._close()
+        return self.sections
+
+    def _opened(self, kind: str) -> _Open:
+        """Return an open section whose data are the newest of `kind`."""
+        if self.open is not None and self.open.kind != kind:
+            self._close()
+        if self.open is None:
+            source = self.latest[kind]
+            self.open = _Open(source, kind, self.grids[source])
+        return self.open
+
+    def _measure(self, call: Call) -> None:
+        role = call.stage.produces or ""
+        if role in self.roles:
+            raise PipelineError(f"{self.config.name}: two stages make the table '{role}' (the second is '{call.name}')")
+        self._uses_open_tables(call)
+        self._opened(call.stage.consumes).measures.append(call)
+
+    def _uses_open_tables(self, call: Call) -> None:
+        """A stage that reads a table measured in the open section must wait for its end."""
+        wanted = {*call.stage.requires, *call.stage.optional}
+        if self.open and wanted & {m.stage.produces for m in self.open.measures}:
+            self._close()
+
+    def _apply(self, call: Call) -> None:
+        stage = call.stage
+        if self.open is not None and (self.open.measures or stage.kind is Kind.WARP or stage.makes != stage.consumes):
+            self._close()
+        section = self._opened(stage.consumes)
+        if stage.kind is Kind.WARP:
+            section.warp = call
+            section.grid = max(self.grids.values()) + 1
+            self.roles |= {"valid", "grid"}
+        else:
+            section.local.append(call)
+        section.kind = stage.makes
+
+    def _close(self) -> None:
+        o = self.open
+        if o is None:
+            return
+        self.open = None
+        index = len(self.sections)
+        output = f"{index:02d}-{o.kind}" if o.changes else None
+        self.sections.append(
+            Section(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output)
+        )
+        self.roles |= {m.stage.produces or "" for m in o.measures}
+        if output:
+            self.latest[o.kind] = output
+            self.grids[output] = o.grid
+            if o.warp is not None:
+                self.latest = {o.kind: output}
+
+
+@dataclass(frozen=True)
+class Halo:
+    """Slices a section reads before and after each slab, and how each stage's share is trimmed."""
+
+    local: tuple[int, int]
+    measure: tuple[int, int]
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Sum of both."""
+        return self.local[0] + self.measure[0], self.local[1] + self.measure[1]
+
+
+def needs_of(call: Call, spec: VolumeSpec) -> Needs:
+    """What a stage with these parameters needs on a volume like `spec`."""
+    return call.stage.needs(call.params, spec)
+
+
+def halo_of(section: Section, spec: VolumeSpec) -> Halo:
+    """Return the summed halo of the local stages and the widest halo of the measures."""
+    local = [needs_of(c, spec).halo for c in section.local]
+    measure = [needs_of(c, spec).measure_halo for c in section.measures] or [(0, 0)]
+    return Halo(
+        (sum(h[0] for h in local), sum(h[1] for h in local)),
+        (max(h[0] for h in measure), max(h[1] for h in measure)),
+    )
+
+
+def out_spec_of(section: Section, spec: VolumeSpec, tables: dict[str, Table], calibration: Calibration) -> VolumeSpec:
+    """Spec of the section's data at its end, given the spec of its source."""
+    ctx = StageContext(spec=spec, tables=tables, calibration=calibration)
+    for call in (*([section.warp] if section.warp else []), *section.local):
+        stage = call.stage
+        if stage.out_spec is not None:
+            spec = stage.out_spec(call.params, ctx)
+        elif stage.makes != spec.kind:
+            spec = spec.with_(kind=stage.makes, dtype={"phases": "uint8", "objects": "uint32"}.get(stage.makes, spec.dtype))
+        ctx = StageContext(spec=spec, tables=tables, calibration=calibration)
+    return spec
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one slab of a section takes.
+
+    Attributes
+    ----------
+    per_slice
+        Bytes for each slice of the slab, halo included.
+    fixed
+        Bytes that do not grow with the slab.
+    halo
+        Slices before and after.
+    """
+
+    per_slice: float
+    fixed: float
+    halo: tuple[int, int]
+
+    def bytes_for(self, slab: int) -> float:
+        """Peak bytes for a slab of `slab` slices."""
+        return self.fixed + self.per_slice * (slab + sum(self.halo))
+
+
+def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec) -> Memory:
+    """Model the peak memory of one slab: input, the hungriest stage on float32, and the output buffer."""
+    voxels = float(out.shape[1] * out.shape[2])
+    stages = [needs_of(c, out).bytes_per_voxel for c in (*section.local, *section.measures)]
+    if section.warp:
+        stages.append(needs_of(section.warp, out).bytes_per_voxel)
+    per_voxel = 4.0 + max(stages, default=0.0) + 2.0 * np.dtype(out.dtype).itemsize
+    ratio = 1.0
+    fixed = 0.0
+    if section.warp:
+        ratio = source.shape[0] / max(1, out.shape[0])
+        fixed = 8.0 * source.slice_bytes
+    return Memory(per_voxel * voxels + 2.0 * ratio * source.slice_bytes, fixed, halo_of(section, out).total)
+
+
+def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: int, name: str) -> int:
+    """Slices per slab on one grid, so that every section on it keeps `workers` slabs within `budget` bytes.
+
+    Raises
+    ------
+    DeviceMemoryError
+        Not even one slice with its halo fits.
+    """
+    share = budget / workers
+    fits = min(int((share - m.fixed) / m.per_slice) - sum(m.halo) for m in needs)
+    if fits < 1:
+        worst = max(m.bytes_for(1) for m in needs)
+        raise DeviceMemoryError(
+            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers but the "
+            f"budget is {budget / 2**20:.0f} MiB: raise --memory or lower --workers"
+        )
+    slab = min(fits, MAX_SLAB, max(1, -(-n_slices // workers)))
+    return 1 << (slab.bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class PlannedSection:
+    """A section with its sizes, for printing."""
+
+    section: Section
+    source: VolumeSpec
+    out: VolumeSpec
+    slab: int
+    halo: tuple[int, int]
+    peak_bytes: float
+
+    @property
+    def blocks(self) -> int:
+        """Number of slabs."""
+        return -(-self.out.shape[0] // self.slab)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All sections of a run as far as they are known before it."""
+
+    sections: tuple[PlannedSection, ...]
+    budget: float
+    workers: int
+
+    @property
+    def stored_bytes(self) -> float:
+        """Bytes of all arrays written, uncompressed."""
+        return sum(float(p.out.slice_bytes * p.out.shape[0]) for p in self.sections if p.section.output)
+
+
+class Resolver:
+    """Gives specs and slabs to sections, grid by grid, as tables become known."""
+
+    def __init__(self, sections: list[Section], raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> None:
+        self.sections = sections
+        self.calibration = calibration
+        self.budget = budget
+        self.workers = workers
+        self.specs: dict[str, VolumeSpec] = {INPUT: raw}
+        self.slabs: dict[int, int] = {}
+
+    def resolve(self, section: Section, tables: dict[str, Table]) -> PlannedSection:
+        """Return `section` with source and output spec and the slab its grid shares."""
+        source = self.specs[section.source]
+        out = out_spec_of(section, source, tables, self.calibration)
+        if section.output:
+            self.specs[section.output] = out
+        if section.grid not in self.slabs:
+            self.slabs[section.grid] = self._slab(section, out, tables)
+        memory = memory_of(section, source, out)
+        slab = self.slabs[section.grid]
+        return PlannedSection(section, source, out, slab, memory.halo, memory.bytes_for(slab))
+
+    def _slab(self, first: Section, out: VolumeSpec, tables: dict[str, Table]) -> int:
+        """All sections of a grid share one slab, so that labels of one pass fit the blocks of the next."""
+        specs = dict(self.specs)
+        needs = []
+        for section in self.sections:
+            if section.grid != first.grid:
+                continue
+            source = specs[section.source]
+            spec = out if section is first else out_spec_of(section, source, tables, self.calibration)
+            if section.output:
+                specs[section.output] = spec
+            needs.append(memory_of(section, source, spec))
+        frame = "the raw stack" if first.grid == 0 else "the reconstruction"
+        return slab_thickness(needs, out.shape[0], self.budget, self.workers, frame)
+
+
+def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:
+    """Plan a whole run as if no drift were found; the real slabs follow from the same functions."""
+    sections = build_sections(config)
+    resolver = Resolver(sections, raw, calibration, budget, workers)
+    still = {"drift": {"shifts_px": np.zeros((raw.shape[0], 2)), "bad_slices": []}}
+    with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)
+    tables = still if with_drift else {}
+    return Plan(tuple(resolver.resolve(s, tables) for s in sections), budget, workers)
