@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Kind, Needs, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import DeviceMemoryError, PipelineError
@@ -324,10 +325,12 @@ class Resolver:
 
 
 def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:
-    """Plan a whole run as if no drift were found; the real slabs follow from the same functions."""
+    """Plan a whole run as if the slices moved only as the geometry says; the real slabs follow from the same functions."""
     sections = build_sections(config)
     resolver = Resolver(sections, raw, calibration, budget, workers)
-    still = {"drift": {"shifts_px": np.zeros((raw.shape[0], 2)), "bad_slices": []}}
     with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)
-    tables = still if with_drift else {}
+    tables: dict[str, Table] = {}
+    if with_drift:
+        geometry = resolve_geometry(calibration, raw, shear_from_images=True)
+        tables["drift"] = {"shifts_px": geometry.expected_shifts_px(raw.shape[0]), "bad_slices": []}
     return Plan(tuple(resolver.resolve(s, tables) for s in sections), budget, workers)

@@ -1,0 +1,225 @@
+"""One block: read a slab with its halo, run the section's stages, measure, write whole shards, sign it off."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fibtomo.backend.array import to_dtype, to_host
+from fibtomo.core.source import SliceSource
+from fibtomo.core.stage import Kind, StageContext
+from fibtomo.core.volume import Calibration, Table, VolumeSpec
+from fibtomo.errors import DeviceMemoryError
+from fibtomo.io.zarr_store import write_slab
+from fibtomo.pipeline.ledger import Ledger, read_table, write_table
+from fibtomo.pipeline.plan import Halo, Section, halo_of
+
+_GPU_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class SectionJob:
+    """All a worker must know of a section, wherever it runs; small and picklable.
+
+    Attributes
+    ----------
+    section, source, out, slab
+        What to do, where to read, the spec of the result and the slices per block.
+    out_dir
+        Output folder of the run, seen by every worker.
+    roles
+        Tables that stages of this section may read.
+    calibration, device
+        Of the acquisition; "cpu" or "cuda:N".
+    """
+
+    section: Section
+    source: SliceSource
+    out: VolumeSpec
+    slab: int
+    out_dir: Path
+    roles: tuple[str, ...]
+    calibration: Calibration
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """Name of the section's folder in the ledger."""
+        return f"{self.section.index:02d}"
+
+    @property
+    def starts(self) -> range:
+        """First slice of every block."""
+        return range(0, self.out.shape[0], self.slab)
+
+
+@lru_cache(maxsize=64)
+def _cached_table(path: str, _mtime_ns: int) -> Table:
+    return read_table(Path(path))
+
+
+def load_tables(ledger: Ledger, roles: tuple[str, ...]) -> dict[str, Table]:
+    """Read the named tables; each worker keeps them until they change."""
+    tables = {}
+    for role in roles:
+        path = ledger.table_path(role)
+        if path.is_file():
+            tables[role] = _cached_table(str(path), path.stat().st_mtime_ns)
+    return tables
+
+
+class _Clock:
+    """Seconds spent by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+
+
+def run_block(job: SectionJob, z0: int) -> int:
+    """Do block `z0` of a section and sign it off in the ledger; returns the voxels done."""
+    ledger = Ledger(job.out_dir)
+    clock = _Clock()
+    z1 = min(z0 + job.slab, job.out.shape[0])
+    halo = halo_of(job.section, job.out)
+    tables = load_tables(ledger, job.roles)
+    with _on_device(job.device):
+        lo, block = _extended(job, z0, z1, halo, tables, clock)
+        partials = _measure(job, block, lo, z0, z1, tables, clock)
+        if job.section.output:
+            core = to_host(block[z0 - lo : z1 - lo])
+            with clock("write"):
+                write_slab(ledger.array_path(job.section.output), z0, core)
+    write_table(ledger.block_path(job.key, z0), {**partials, "seconds": clock.seconds})
+    return (z1 - z0) * job.out.shape[1] * job.out.shape[2]
+
+
+@contextmanager
+def _on_device(device: str) -> Iterator[None]:
+    """Only one block at a time holds a GPU; on the CPU nothing is needed."""
+    if device == "cpu":
+        yield
+        return
+    from fibtomo.backend.device import on_device
+
+    with _GPU_LOCK, on_device(device):
+        yield
+
+
+def _extended(
+    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock
+) -> tuple[int, Any]:
+    """Return the block for [z0, z1) widened by the measures' halo, in the stored type, and its first slice."""
+    n = job.out.shape[0]
+    lo, hi = max(0, z0 - halo.measure[0]), min(n, z1 + halo.measure[1])
+    block = _chain(job, lo, hi, halo, tables, clock)
+    return lo, to_dtype(block, job.out.dtype)
+
+
+def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock) -> Any:
+    """Run the local stages for [z0, z1); where memory runs out, in two halves."""
+    try:
+        return _chain_once(job, z0, z1, halo, tables, clock)
+    except MemoryError:
+        if z1 - z0 < 2:
+            raise DeviceMemoryError(
+                f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers or use a larger machine"
+            ) from None
+    middle = (z0 + z1) // 2
+    parts = [_chain(job, a, b, halo, tables, clock) for a, b in ((z0, middle), (middle, z1))]
+    from fibtomo.backend.array import namespace
+
+    return namespace(parts[0]).concatenate(parts)
+
+
+def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock) -> Any:
+    section, n = job.section, job.out.shape[0]
+    lo, hi = max(0, z0 - halo.local[0]), min(n, z1 + halo.local[1])
+    spec = job.source.spec
+    if section.warp is None:
+        with clock("read"):
+            block = _upload(job.source.read(lo, hi), job.device)
+    else:
+        stage, params = section.warp.stage, section.warp.params
+        ctx = StageContext(spec, 0, (0, 0), tables, job.calibration, job.out, (lo, hi))
+        a, b = stage.source_range(params, ctx) if stage.source_range else (0, spec.shape[0])
+        with clock("read"):
+            source = _upload(job.source.read(a, b), job.device)
+        ctx = StageContext(spec, a, (0, b - a), tables, job.calibration, job.out, (lo, hi))
+        with clock(section.warp.name):
+            block = _applied(stage.apply, source, params, ctx)
+        spec = job.out
+    for call in section.local:
+        ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
+        with clock(call.name):
+            block = _applied(call.stage.apply, block, call.params, ctx)
+    return block[z0 - lo : z1 - lo]
+
+
+def _applied(apply: Any, block: Any, params: Any, ctx: StageContext) -> Any:
+    return apply(block, params, ctx)
+
+
+def _upload(block: np.ndarray[Any, Any], device: str) -> Any:
+    if device == "cpu":
+        return block
+    from fibtomo.backend.device import upload
+
+    return upload(block)
+
+
+def _measure(
+    job: SectionJob, block: Any, lo: int, z0: int, z1: int, tables: dict[str, Table], clock: _Clock
+) -> Table:
+    """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/name"."""
+    partials: Table = {}
+    n = job.out.shape[0]
+    for index, call in enumerate(job.section.measures):
+        before, after = call.stage.needs(call.params, job.out).measure_halo
+        a, b = max(0, z0 - before), min(n, z1 + after)
+        ctx = StageContext(job.out, a, (z0 - a, z1 - a), tables, job.calibration)
+        if call.stage.measure is None or call.stage.kind is Kind.WARP:
+            continue
+        with clock(call.name):
+            partial = call.stage.measure(block[a - lo : b - lo], call.params, ctx)
+        partials.update({f"{index}/{key}": value for key, value in partial.items()})
+    return partials
+
+
+def combine_section(job: SectionJob) -> dict[str, Table]:
+    """Combine the partials of a finished section, in z order, into one table per measuring stage."""
+    ledger = Ledger(job.out_dir)
+    blocks = [read_table(ledger.block_path(job.key, z0)) for z0 in job.starts]
+    tables = load_tables(ledger, job.roles)
+    made = {}
+    for index, call in enumerate(job.section.measures):
+        prefix = f"{index}/"
+        partials = [{k[len(prefix) :]: v for k, v in b.items() if k.startswith(prefix)} for b in blocks]
+        stage = call.stage
+        if stage.combine is None or stage.produces is None:
+            continue
+        ctx = StageContext(job.out, 0, (0, job.out.shape[0]), tables, job.calibration)
+        made[stage.produces] = stage.combine(partials, call.params, ctx)
+    return made
+
+
+def seconds_of(job: SectionJob) -> dict[str, float]:
+    """Seconds by stage (and read, write), summed over the blocks of a section."""
+    total: dict[str, float] = {}
+    for z0 in job.starts:
+        for name, value in read_table(Ledger(job.out_dir).block_path(job.key, z0))["seconds"].items():
+            total[name] = total.get(name, 0.0) + value
+    return total
