@@ -181,9 +181,7 @@ def _upload(block: np.ndarray[Any, Any], device: str) -> Any:
     return upload(block)
 
 
-def _measure(
-    job: SectionJob, block: Any, lo: int, z0: int, z1: int, tables: dict[str, Table], clock: _Clock
-) -> Table:
+def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, tables: dict[str, Table], clock: _Clock) -> Table:
     """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/name"."""
     partials: Table = {}
     n = job.out.shape[0]

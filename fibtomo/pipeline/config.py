@@ -31,7 +31,9 @@ class OutputConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pyramid_levels: int | None = Field(None, ge=1, le=12, description="Levels; empty: until the longest edge is <= 256.")
+    pyramid_levels: int | None = Field(
+        None, ge=1, le=12, description="Levels; empty: until the longest edge is <= 256."
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ def parse_pipeline(text: str, name: str) -> PipelineConfig:
         raise PipelineError(f"{name}: a pipeline is a mapping with the keys schema and stages")
     unknown = set(data) - {"schema", "summary", "input", "stages", "output"}
     if unknown:
-        raise PipelineError(f"{name}: unknown key '{sorted(map(str, unknown))[0]}'; allowed are schema, summary, input, stages, output")
+        raise PipelineError(
+            f"{name}: unknown key '{sorted(map(str, unknown))[0]}'; allowed are schema, summary, input, stages, output"
+        )
     if data.get("schema", SCHEMA) != SCHEMA:
         raise PipelineError(f"{name}: schema {data['schema']} is not known to this version (it reads schema {SCHEMA})")
     stages = data.get("stages")
@@ -201,7 +205,9 @@ def _parse_call(entry: Any, name: str) -> Call:
     if isinstance(entry, str):
         entry = _Lined({"use": entry}, 0)
     if not isinstance(entry, dict) or not isinstance(entry.get("use"), str):
-        raise PipelineError(f"{name}: each stage is written as '- use: NAME' with an optional 'with:' mapping, not {entry!r}")
+        raise PipelineError(
+            f"{name}: each stage is written as '- use: NAME' with an optional 'with:' mapping, not {entry!r}"
+        )
     line = getattr(entry, "line", 0)
     where = f"{name}, line {line}" if line else name
     unknown = set(entry) - {"use", "with"}

@@ -88,8 +88,9 @@ class Ledger:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def array_path(self, name: str) -> Path:
-        """Folder of the array `name` while the run is under way."""
-        return self.work / "arrays" / name
+        """Folder of the array `name`: in the work folder, or in the output folder once it was moved there."""
+        moved = self.out / name
+        return moved if moved.is_dir() else self.work / name
 
     def table_path(self, role: str) -> Path:
         """File of the table `role`."""
@@ -124,7 +125,9 @@ class Ledger:
             )
         if not overwrite:
             if (self.out / "run.json").exists():
-                raise OutputError(f"{self.out} already holds a finished run; give another output folder or add --overwrite")
+                raise OutputError(
+                    f"{self.out} already holds a finished run; give another output folder or add --overwrite"
+                )
             strangers = [p.name for p in self.out.iterdir() if p.name not in {WORK, ".fibtomo-lock"}]
             if strangers:
                 raise OutputError(
@@ -139,7 +142,15 @@ class Ledger:
 
     def _clear(self) -> None:
         """Remove what an earlier run of fibtomo left here, and nothing else."""
-        known = ["volume.ome.zarr", "drift.csv", "measurements.csv", "measurements.json", "objects.csv", "report.html", "run.json"]
+        known = [
+            "volume.ome.zarr",
+            "drift.csv",
+            "measurements.csv",
+            "measurements.json",
+            "objects.csv",
+            "report.html",
+            "run.json",
+        ]
         for path in [self.work, *(self.out / name for name in known), *self.out.glob("surface_*.ply")]:
             if path.is_dir():
                 shutil.rmtree(path)

@@ -4,7 +4,7 @@ A section reads one array once, runs all its local stages on each slab, writes a
 number of REDUCE stages measure what it wrote. Halos of the stages in a section add up and are trimmed once.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -92,15 +92,19 @@ class _Builder:
             stage = call.stage
             lacking = [r for r in stage.requires if r not in self.roles]
             if lacking:
-                raise PipelineError(f"{self.config.name}: stage '{call.name}' needs the table '{lacking[0]}', which no earlier stage makes")
+                raise PipelineError(
+                    f"{self.config.name}: stage '{call.name}' needs the table '{lacking[0]}', which no earlier stage makes"
+                )
             if stage.consumes not in self.latest and not (self.open and self.open.kind == stage.consumes):
-                raise PipelineError(f"{self.config.name}: stage '{call.name}' needs {stage.consumes}, which no earlier stage makes")
+                raise PipelineError(
+                    f"{self.config.name}: stage '{call.name}' needs {stage.consumes}, which no earlier stage makes"
+                )
             if stage.measure is not None:
                 self._measure(call)
             if stage.apply is not None:
                 self._apply(call)
         self._close()
-        return self.sections
+        return _with_final_names(self.sections)
 
     def _opened(self, kind: str) -> _Open:
         """Return an open section whose data are the newest of `kind`."""
@@ -155,6 +159,24 @@ class _Builder:
                 self.latest = {o.kind: output}
 
 
+FINAL_PLACES = {
+    "grey": "volume.ome.zarr/0",
+    "phases": "volume.ome.zarr/labels/phases/0",
+    "objects": "volume.ome.zarr/labels/objects/0",
+}
+"""Where the last array of each kind stands, in the work folder and then in the output folder."""
+
+
+def _with_final_names(sections: list[Section]) -> list[Section]:
+    """Let the last array of each kind be written where it will stay."""
+    last = {s.kind: s.output for s in sections if s.output}
+    names = {name: FINAL_PLACES[kind] for kind, name in last.items()}
+    return [
+        replace(s, source=names.get(s.source, s.source), output=names.get(s.output, s.output) if s.output else None)
+        for s in sections
+    ]
+
+
 @dataclass(frozen=True)
 class Halo:
     """Slices a section reads before and after each slab, and how each stage's share is trimmed."""
@@ -191,7 +213,9 @@ def out_spec_of(section: Section, spec: VolumeSpec, tables: dict[str, Table], ca
         if stage.out_spec is not None:
             spec = stage.out_spec(call.params, ctx)
         elif stage.makes != spec.kind:
-            spec = spec.with_(kind=stage.makes, dtype={"phases": "uint8", "objects": "uint32"}.get(stage.makes, spec.dtype))
+            spec = spec.with_(
+                kind=stage.makes, dtype={"phases": "uint8", "objects": "uint32"}.get(stage.makes, spec.dtype)
+            )
         ctx = StageContext(spec=spec, tables=tables, calibration=calibration)
     return spec
 
@@ -288,7 +312,9 @@ class Plan:
 class Resolver:
     """Gives specs and slabs to sections, grid by grid, as tables become known."""
 
-    def __init__(self, sections: list[Section], raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> None:
+    def __init__(
+        self, sections: list[Section], raw: VolumeSpec, calibration: Calibration, budget: float, workers: int
+    ) -> None:
         self.sections = sections
         self.calibration = calibration
         self.budget = budget

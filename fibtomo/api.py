@@ -1,0 +1,226 @@
+"""The one call behind command line, napari and scripts, and the result it returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fibtomo.backend.device import default_workers, select_device
+from fibtomo.core.drift import Drift
+from fibtomo.core.measurements import Measurements
+from fibtomo.core.source import SliceSource
+from fibtomo.core.stage import StageDef, get_stage, stage_names
+from fibtomo.errors import InputError
+from fibtomo.io.open import open_stack
+from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
+from fibtomo.pipeline.execute import DEFAULT_BUDGET, RunOptions, execute, preflight
+from fibtomo.pipeline.outputs import VOLUME, write_outputs
+from fibtomo.pipeline.plan import Plan
+from fibtomo.pipeline.progress import Observer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read lazily from its folder.
+
+    Parameters
+    ----------
+    path
+        The output folder.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / "run.json").is_file():
+            raise InputError(f"{self.path} holds no finished run of fibtomo (run.json is missing)")
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Content of ``run.json``."""
+        import json
+
+        document: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return document
+
+    @property
+    def volume(self) -> Any:
+        """Reconstructed grey volume (z, y, x) as a lazy dask array."""
+        return self._array("0")
+
+    @property
+    def labels(self) -> Any:
+        """Phase labels (z, y, x), uint8, as a lazy dask array; 255 lies outside the field of view."""
+        return self._array("labels/phases/0")
+
+    @property
+    def objects(self) -> Any:
+        """Object labels (z, y, x), uint32, as a lazy dask array."""
+        return self._array("labels/objects/0")
+
+    @cached_property
+    def voxel_nm(self) -> tuple[float, float, float] | None:
+        """(dz, dy, dx) of the volume; ``None`` if the run was in voxels."""
+        import zarr
+
+        attributes: Any = zarr.open_group(str(self.path / VOLUME), mode="r").attrs.asdict()
+        entry = attributes["ome"]["multiscales"][0]
+        if "unit" not in entry["axes"][0]:
+            return None
+        z, y, x = entry["datasets"][0]["coordinateTransformations"][0]["scale"]
+        return float(z), float(y), float(x)
+
+    @property
+    def drift(self) -> Drift | None:
+        """Estimated drift, if the pipeline estimated one."""
+        path = self.path / "drift.csv"
+        return Drift.from_csv(path) if path.is_file() else None
+
+    @property
+    def measurements(self) -> Measurements | None:
+        """Measurements and object table, if the pipeline measured."""
+        path = self.path / "measurements.json"
+        return Measurements.from_json(path) if path.is_file() else None
+
+    @property
+    def report_path(self) -> Path:
+        """The HTML report."""
+        return self.path / "report.html"
+
+    @property
+    def surface_paths(self) -> list[Path]:
+        """Surface meshes."""
+        return sorted(self.path.glob("surface_*.ply"))
+
+    def _array(self, name: str) -> Any:
+        path = self.path / VOLUME / name
+        if not path.is_dir():
+            raise InputError(f"{self.path} has no {name}: its pipeline did not make it")
+        import dask.array as da
+
+        return da.from_zarr(str(path))
+
+
+def run(
+    input: str | Path | SliceSource | Any,  # noqa: A002 - the public name
+    output: str | Path,
+    pipeline: str | Path | PipelineConfig = "default",
+    *,
+    device: str = "auto",
+    scheduler: str | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    settings: Sequence[str] = (),
+    workers: int | None = None,
+    memory_bytes: float | None = None,
+    keep_work: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+    **overrides: Any,
+) -> Run:
+    """Reconstruct, segment and measure a stack of slices into a folder.
+
+    Parameters
+    ----------
+    input
+        Folder or file of slices (see `open_stack`), a `Stack`, or a (z, y, x) array.
+    output
+        Folder to make; see ``README.md`` for what stands in it afterwards.
+    pipeline
+        Name of a shipped pipeline, path of a YAML file, or a `PipelineConfig`.
+    device
+        "auto", "cpu", "cuda" or "cuda:N".
+    scheduler
+        Address of a Dask scheduler; by default threads of this process.
+    resume, overwrite
+        Go on with an unfinished run found in `output`; replace a finished one.
+    settings
+        Changes to the pipeline, each ``"stage.param=value"``.
+    workers, memory_bytes
+        Blocks at a time, and the bytes they may take together (default 1 GiB).
+    keep_work
+        Keep intermediate arrays.
+    observer
+        Told of progress; may cancel.
+    command
+        Command line for the record.
+    **overrides
+        Passed to `open_stack`: ``voxel_nm``, ``column_angle_deg``, ``tilt_corrected``, ``tracked``, ...
+
+    Returns
+    -------
+    Run
+        The results, read lazily from `output`.
+
+    Raises
+    ------
+    FibtomoError
+        One sentence that says what is wrong and what to do; finished blocks are kept.
+    """
+    config = prepare_pipeline(pipeline, settings)
+    source = open_input(input, config.input, overrides)
+    options = make_options(device, scheduler, workers, memory_bytes, resume, overwrite, keep_work, command)
+    out = Path(output)
+    execute(config, source, out, options, write_outputs, observer)
+    return Run(out)
+
+
+def plan(
+    input: str | Path | SliceSource | Any,  # noqa: A002 - the public name
+    pipeline: str | Path | PipelineConfig = "default",
+    *,
+    settings: Sequence[str] = (),
+    workers: int | None = None,
+    memory_bytes: float | None = None,
+    **overrides: Any,
+) -> Plan:
+    """Return what `run` would do: sections, slabs and memory; raises what `run` would raise before work."""
+    config = prepare_pipeline(pipeline, settings)
+    source = open_input(input, config.input, overrides)
+    return preflight(config, source, make_options("cpu", None, workers, memory_bytes))
+
+
+def prepare_pipeline(pipeline: str | Path | PipelineConfig, settings: Sequence[str] = ()) -> PipelineConfig:
+    """Load a pipeline and apply ``stage.param=value`` settings."""
+    config = pipeline if isinstance(pipeline, PipelineConfig) else load_pipeline(pipeline)
+    return config.with_settings(list(settings))
+
+
+def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any]) -> Any:
+    """Open the input of a run; what the caller says outranks what the pipeline file says."""
+    facts = {k: v for k, v in stated.model_dump().items() if v is not None}
+    facts.update({k: v for k, v in overrides.items() if v is not None})
+    if isinstance(source, SliceSource) and not facts:
+        return source
+    return open_stack(source, **facts)
+
+
+def make_options(
+    device: str,
+    scheduler: str | None,
+    workers: int | None,
+    memory_bytes: float | None,
+    resume: bool = True,
+    overwrite: bool = False,
+    keep_work: bool = False,
+    command: str = "",
+) -> RunOptions:
+    """Settle device, workers and memory budget."""
+    chosen = select_device(device)
+    return RunOptions(
+        device=chosen.label,
+        device_name=chosen.name,
+        scheduler=scheduler,
+        workers=workers or default_workers(),
+        budget=memory_bytes or DEFAULT_BUDGET,
+        resume=resume,
+        overwrite=overwrite,
+        keep_work=keep_work,
+        command=command,
+    )
+
+
+def stages() -> dict[str, StageDef]:
+    """All registered stages by name."""
+    return {name: get_stage(name) for name in stage_names()}

@@ -1,0 +1,307 @@
+"""From a checked pipeline and a stack to the finished output folder, resumable at every block."""
+
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import fibtomo
+from fibtomo.core.resolve import missing_scale
+from fibtomo.core.source import SliceSource
+from fibtomo.core.stage import StageContext
+from fibtomo.core.volume import Table, VolumeSpec
+from fibtomo.errors import CalibrationError
+from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
+from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
+from fibtomo.pipeline.config import PipelineConfig
+from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
+from fibtomo.pipeline.plan import INPUT, Plan, PlannedSection, Resolver, Section, build_sections, make_plan
+from fibtomo.pipeline.progress import Observer, SilentObserver
+from fibtomo.pipeline.scheduler import run_tasks
+
+DEFAULT_BUDGET = 1 << 30
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How, not what: none of this changes the result.
+
+    Attributes
+    ----------
+    device
+        "cpu" or "cuda:N".
+    device_name
+        For the record.
+    scheduler
+        Address of a Dask scheduler; ``None`` uses threads.
+    workers, budget
+        Blocks at a time, and the bytes they may take together.
+    resume, overwrite, keep_work
+        Go on with an unfinished run; replace a finished one; keep intermediate arrays.
+    command
+        The command line to repeat the run.
+    """
+
+    device: str = "cpu"
+    device_name: str = "CPU"
+    scheduler: str | None = None
+    workers: int = 2
+    budget: float = DEFAULT_BUDGET
+    resume: bool = True
+    overwrite: bool = False
+    keep_work: bool = False
+    command: str = ""
+
+
+@dataclass
+class RunState:
+    """What a run has made, for the writers of outputs.
+
+    Attributes
+    ----------
+    out, config, source, options
+        As given.
+    arrays
+        Final arrays by kind ("grey", "phases", "objects"); "corrected" is the last grey array in the slice frame.
+    tables
+        Tables by role.
+    timings
+        (what, seconds over all workers, voxels).
+    resumed, started, wall_s
+        Of this process.
+    """
+
+    out: Path
+    config: PipelineConfig
+    source: SliceSource
+    options: RunOptions
+    ledger: Ledger
+    arrays: dict[str, ZarrSource] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    timings: list[tuple[str, float, int]] = field(default_factory=list)
+    resumed: bool = False
+    started: str = ""
+    wall_s: float = 0.0
+
+
+Finish = Callable[[RunState, Observer], None]
+
+
+def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) -> Plan:
+    """Check everything that can be checked before work begins; returns the plan.
+
+    Raises
+    ------
+    CalibrationError, PipelineError, DeviceMemoryError
+        What stands in the way, in one sentence.
+    """
+    question = missing_scale(source.calibration, source.spec)
+    if question:
+        raise CalibrationError(question)
+    return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
+
+
+def execute(
+    config: PipelineConfig,
+    source: SliceSource,
+    out: Path,
+    options: RunOptions,
+    finish: Finish,
+    observer: Observer | None = None,
+) -> RunState:
+    """Run a pipeline over a stack into the folder `out`.
+
+    Parameters
+    ----------
+    config, source, options
+        What, on what, how.
+    out
+        Output folder; claimed for the duration of the run.
+    finish
+        Writes the outputs from the finished `RunState`.
+    observer
+        Told of progress.
+
+    Raises
+    ------
+    FibtomoError
+        See `preflight` and `Ledger.open`; finished blocks are always kept.
+    """
+    watcher: Observer = observer or SilentObserver()
+    preflight(config, source, options)
+    use_fast_codecs()
+    with locked(out):
+        ledger = Ledger(out)
+        record = {
+            "input": source.fingerprint(),
+            "calibration": _calibration_record(source),
+            "pipeline": {k: v for k, v in config.to_dict().items() if k != "summary"},
+            "version": fibtomo.__version__,
+        }
+        state = RunState(out, config, source, options, ledger, started=datetime.now(UTC).isoformat(timespec="seconds"))
+        start = perf_counter()
+        state.resumed = ledger.open(Ledger.identity(record), record, resume=options.resume, overwrite=options.overwrite)
+        if state.resumed:
+            watcher.message("resuming the unfinished run found in the output folder")
+        _run_sections(state, watcher)
+        state.wall_s = perf_counter() - start
+        finish(state, watcher)
+        ledger.close(keep=options.keep_work)
+    return state
+
+
+def _calibration_record(source: SliceSource) -> dict[str, Any]:
+    c = source.calibration
+    names = ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")
+    return {name: getattr(c, name).value for name in names}
+
+
+def _run_sections(state: RunState, observer: Observer) -> None:
+    sections = build_sections(state.config)
+    source, options = state.source, state.options
+    resolver = Resolver(sections, source.spec, source.calibration, options.budget, options.workers)
+    noted = state.ledger.noted("slabs") or {}
+    resolver.slabs.update({int(grid): int(slab) for grid, slab in noted.items()})
+    sources: dict[str, SliceSource] = {INPUT: source}
+    for section in sections:
+        planned = resolver.resolve(section, state.tables)
+        state.ledger.note("slabs", {str(k): v for k, v in resolver.slabs.items()})
+        job = SectionJob(
+            section=section,
+            source=sources[section.source],
+            out=planned.out,
+            slab=planned.slab,
+            out_dir=state.out,
+            roles=tuple(state.tables),
+            calibration=source.calibration,
+            device=options.device,
+        )
+        _add_tables(state, _side_tables(job, planned, state.tables))
+        job = _with_roles(job, tuple(state.tables))
+        made = _output_of(state, section, planned)
+        _run_section(state, job, observer)
+        if made is not None and section.output:
+            sources[section.output] = made
+            state.arrays[section.kind] = made
+            if section.kind == "grey" and made.spec.frame == "slice":
+                state.arrays["corrected"] = made
+
+
+def _with_roles(job: SectionJob, roles: tuple[str, ...]) -> SectionJob:
+    from dataclasses import replace
+
+    return replace(job, roles=roles)
+
+
+def _side_tables(job: SectionJob, planned: PlannedSection, tables: dict[str, Table]) -> dict[str, Table]:
+    call = job.section.warp
+    if call is None or call.stage.side_tables is None:
+        return {}
+    ctx = StageContext(planned.source, 0, (0, 0), tables, job.calibration, planned.out)
+    return call.stage.side_tables(call.params, ctx)
+
+
+def _add_tables(state: RunState, tables: dict[str, Table]) -> None:
+    for role, table in tables.items():
+        path = state.ledger.table_path(role)
+        if not path.is_file():
+            write_table(path, table)
+        state.tables[role] = read_table(path)
+
+
+def _output_of(state: RunState, section: Section, planned: PlannedSection) -> ZarrSource | None:
+    """Create the section's array unless a resumed run has begun it."""
+    if section.output is None:
+        return None
+    path = state.ledger.array_path(section.output)
+    if not state.ledger.finished(f"{section.index:02d}"):
+        create_array(path, planned.out.shape, planned.out.dtype, planned.slab)
+    return ZarrSource(path, planned.out, state.source.calibration)
+
+
+def _run_section(state: RunState, job: SectionJob, observer: Observer) -> None:
+    done = state.ledger.finished(job.key)
+    todo = [z0 for z0 in job.starts if z0 not in done]
+    observer.begin(job.section.title, len(job.starts), len(done))
+    run_tasks(
+        partial(run_block, job),
+        todo,
+        scheduler=state.options.scheduler,
+        workers=state.options.workers,
+        observer=observer,
+    )
+    roles = [c.stage.produces for c in job.section.measures if c.stage.produces]
+    if not all(state.ledger.table_path(role).is_file() for role in roles):
+        for role, table in combine_section(job).items():
+            write_table(state.ledger.table_path(role), table)
+    for role in roles:
+        state.tables[role] = read_table(state.ledger.table_path(role))
+    voxels = int(np.prod([float(n) for n in job.out.shape]))
+    state.timings += [(name, seconds, voxels) for name, seconds in seconds_of(job).items()]
+    observer.end()
+
+
+def provenance(state: RunState) -> dict[str, Any]:
+    """Everything needed to say how a result came about, for ``run.json``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "fibtomo": fibtomo.__version__}
+    for name in (
+        "numpy",
+        "scipy",
+        "scikit-image",
+        "SimpleITK",
+        "zarr",
+        "zarrs",
+        "dask",
+        "numba",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+    ):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    o = state.options
+    return {
+        "fibtomo": fibtomo.__version__,
+        "status": "finished",
+        "started": state.started,
+        "wall_s": round(state.wall_s, 2),
+        "resumed": state.resumed,
+        "command": o.command or " ".join(sys.argv),
+        "input": {
+            "fingerprint": state.source.fingerprint(),
+            "shape": list(state.source.spec.shape),
+            "dtype": state.source.spec.dtype,
+            "calibration": {
+                name: {"value": s.value, "origin": s.origin, "confidence": s.confidence}
+                for name, s in vars(state.source.calibration).items()
+                if name != "others"
+            },
+        },
+        "pipeline": state.config.to_dict(),
+        "device": {
+            "kind": o.device,
+            "name": o.device_name,
+            "workers": o.workers,
+            "budget_bytes": o.budget,
+            "scheduler": o.scheduler,
+        },
+        "platform": platform.platform(),
+        "versions": versions,
+        "slabs": state.ledger.noted("slabs"),
+        "timings": [{"what": n, "seconds": round(s, 3), "voxels": v} for n, s, v in state.timings],
+    }
+
+
+def spec_of_array(array: ZarrSource | None) -> VolumeSpec | None:
+    """Spec of a final array, if there is one."""
+    return None if array is None else array.spec

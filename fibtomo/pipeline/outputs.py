@@ -1,0 +1,108 @@
+"""What a run leaves in its folder: OME-Zarr volume, tables, surface, report and provenance."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fibtomo.core.drift import Drift
+from fibtomo.core.measurements import Measurements
+from fibtomo.io.ome import multiscales, write_group
+from fibtomo.pipeline.execute import RunState, provenance
+from fibtomo.pipeline.ledger import write_json
+from fibtomo.pipeline.plan import FINAL_PLACES
+from fibtomo.pipeline.progress import Observer
+from fibtomo.pipeline.pyramid import build_pyramid
+
+VOLUME = "volume.ome.zarr"
+
+
+def write_outputs(state: RunState, observer: Observer) -> None:
+    """Write everything; ``run.json`` comes last and says that all of it stands."""
+    _finish_volume(state, observer)
+    _write_tables(state)
+    mesh = _write_mesh(state)
+    record = provenance(state)
+    from fibtomo.pipeline.report_data import report_data
+    from fibtomo.report import write_report
+
+    observer.message("writing report.html")
+    write_report(state.out / "report.html", report_data(state, record, mesh))
+    write_json(state.out / "run.json", record)
+
+
+def _finish_volume(state: RunState, observer: Observer) -> None:
+    """Add pyramids and OME metadata, then move the volume out of the work folder in one rename."""
+    final = {kind: a for kind, a in state.arrays.items() if kind in FINAL_PLACES}
+    if "grey" not in final:
+        return
+    label_names = [kind for kind in ("phases", "objects") if kind in final]
+    options = state.options
+    for kind, array in final.items():
+        shapes = build_pyramid(
+            state.ledger,
+            array.path,
+            _slab_of(array.path),
+            labels=kind != "grey",
+            levels=state.config.output.pyramid_levels,
+            scheduler=options.scheduler,
+            workers=options.workers,
+            observer=observer,
+        )
+        name = "reconstruction" if kind == "grey" else kind
+        write_group(array.path.parent, multiscales(name, shapes, array.spec.voxel_nm, labels=kind != "grey"))
+    root = final["grey"].path.parent
+    if label_names:
+        write_group(root / "labels", {"ome": {"version": "0.5", "labels": label_names}})
+    target = state.out / VOLUME
+    if root != target:
+        root.replace(target)
+    for kind, array in final.items():
+        state.arrays[kind] = replace(array, path=state.out / FINAL_PLACES[kind])
+
+
+def _slab_of(path: Path) -> int:
+    import zarr
+
+    array: Any = zarr.open_array(str(path), mode="r")
+    return int((array.shards or array.chunks)[0])
+
+
+def _write_tables(state: RunState) -> None:
+    out, tables = state.out, state.tables
+    if "drift" in tables:
+        z_nm = state.source.calibration.slice_z_nm.value
+        slice_nm = state.source.calibration.slice_nm.value
+        n = state.source.spec.shape[0]
+        if z_nm is None and slice_nm:
+            z_nm = list(np.arange(n) * float(slice_nm))
+        Drift.from_table(tables["drift"]).to_csv(out / "drift.csv", files=slice_names(state.source), z_nm=z_nm)
+    if "measurements" in tables:
+        measurements = Measurements.from_table(tables["measurements"], tables.get("objects"))
+        measurements.to_csv(out / "measurements.csv")
+        measurements.to_json(out / "measurements.json")
+        if measurements.objects is not None:
+            temporary = out / ".objects.csv.tmp"
+            measurements.objects.to_csv(temporary, index=False)
+            os.replace(temporary, out / "objects.csv")
+
+
+def slice_names(source: Any) -> list[str] | None:
+    """File names of the slices, where the input has one file per slice."""
+    files = getattr(source, "files", None)
+    if not files or len(files) != source.spec.shape[0]:
+        return None
+    return [Path(f).name for f in files]
+
+
+def _write_mesh(state: RunState) -> Any:
+    table = state.tables.get("mesh")
+    if table is None or len(table["faces"]) == 0:
+        return None
+    from fibtomo.ops.surface import Mesh
+
+    mesh = Mesh(table["vertices"], table["faces"])
+    mesh.save(state.out / f"surface_{table['phase']}.ply")
+    return mesh
