@@ -15,9 +15,10 @@ from fibtomo.errors import InputError
 from fibtomo.io.open import open_stack
 from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
 from fibtomo.pipeline.execute import DEFAULT_BUDGET, RunOptions, execute, preflight
-from fibtomo.pipeline.outputs import VOLUME, write_outputs
+from fibtomo.pipeline.outputs import write_outputs
 from fibtomo.pipeline.plan import Plan
 from fibtomo.pipeline.progress import Observer
+from fibtomo.pipeline.results import VOLUME, read_record, voxel_of
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,12 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        if not (self.path / "run.json").is_file():
-            raise InputError(f"{self.path} holds no finished run of fibtomo (run.json is missing)")
+        read_record(self.path)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Content of ``run.json``."""
-        import json
-
-        document: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        return document
+        return read_record(self.path)
 
     @property
     def volume(self) -> Any:
@@ -62,14 +59,7 @@ class Run:
     @cached_property
     def voxel_nm(self) -> tuple[float, float, float] | None:
         """(dz, dy, dx) of the volume; ``None`` if the run was in voxels."""
-        import zarr
-
-        attributes: Any = zarr.open_group(str(self.path / VOLUME), mode="r").attrs.asdict()
-        entry = attributes["ome"]["multiscales"][0]
-        if "unit" not in entry["axes"][0]:
-            return None
-        z, y, x = entry["datasets"][0]["coordinateTransformations"][0]["scale"]
-        return float(z), float(y), float(x)
+        return voxel_of(self.path)
 
     @property
     def drift(self) -> Drift | None:

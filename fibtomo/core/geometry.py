@@ -22,6 +22,9 @@ from fibtomo.errors import InputError
 
 Float = NDArray[np.float64]
 
+_TOLERANCE = 1e-6
+"""Fraction of a voxel or pixel by which rounding may push a position over an edge."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -177,16 +180,15 @@ class ResampleGrid:
     def valid_boxes(self, z0: int, z1: int) -> NDArray[np.int32]:
         """(z1 - z0, 4) rows [y0, y1) and columns [x0, x1) that the slices around each target slice all show."""
         good = self.good
-        z = np.arange(z0, z1, dtype=np.float64)
-        upper = np.clip(np.searchsorted(self.z_index[good], z - 1e-9, side="left"), 0, len(good) - 1)
-        exact = np.abs(self.z_index[good][upper] - z) < 1e-9
-        lower = np.where(exact, upper, np.maximum(upper - 1, 0))
+        z, last = np.arange(z0, z1, dtype=np.float64), len(good) - 1
+        upper = np.clip(np.searchsorted(self.z_index[good], z - _TOLERANCE, side="left"), 0, last)
+        lower = np.clip(np.searchsorted(self.z_index[good], z + _TOLERANCE, side="right") - 1, 0, last)
         near = np.stack([good[lower], good[upper]])
         rows, cols = self.source_shape
-        y0 = np.ceil(-self.row_start[near] / self.row_scale - 1e-9).max(axis=0)
-        y1 = np.floor((rows - 1 - self.row_start[near]) / self.row_scale + 1e-9).min(axis=0) + 1
-        x0 = np.ceil(-self.col_start[near] / self.col_scale - 1e-9).max(axis=0)
-        x1 = np.floor((cols - 1 - self.col_start[near]) / self.col_scale + 1e-9).min(axis=0) + 1
+        y0 = np.ceil(-self.row_start[near] / self.row_scale - _TOLERANCE).max(axis=0)
+        y1 = np.floor((rows - 1 - self.row_start[near]) / self.row_scale + _TOLERANCE).min(axis=0) + 1
+        x0 = np.ceil(-self.col_start[near] / self.col_scale - _TOLERANCE).max(axis=0)
+        x1 = np.floor((cols - 1 - self.col_start[near]) / self.col_scale + _TOLERANCE).min(axis=0) + 1
         ny, nx = self.shape[1:]
         y0, x0 = np.clip(y0, 0, ny), np.clip(x0, 0, nx)
         return np.stack([y0, np.clip(y1, y0, ny), x0, np.clip(x1, x0, nx)], axis=1).astype(np.int32)
@@ -228,30 +230,34 @@ def make_grid(
     if shifts.shape != (n, 2) or not np.all(np.isfinite(shifts)):
         raise InputError(f"shifts of shape {shifts.shape} do not give one finite (dy, dx) for each of {n} slices")
     usable = np.ones(n, dtype=bool)
-    usable[list(bad_slices)] = False
+    bad = np.asarray(bad_slices, dtype=np.int64).reshape(-1)
+    if np.any((bad < 0) | (bad >= n)):
+        raise InputError(f"bad slices {bad[(bad < 0) | (bad >= n)].tolist()} do not exist in a stack of {n} slices")
+    usable[bad] = False
     if not usable.any():
         raise InputError(f"all {n} slices are marked bad; nothing is left to reconstruct")
     _, dy, dx = geometry.true_voxel_nm
     target = _target_voxel(geometry, voxel_nm)
     row_scale, col_scale = target[1] / dy, target[2] / dx
-    first = -shifts.min(axis=0), -shifts.max(axis=0)
-    common = rows - 1 - np.ptp(shifts[:, 0]), cols - 1 - np.ptp(shifts[:, 1])
+    lowest, highest = shifts[usable].min(axis=0), shifts[usable].max(axis=0)
+    spread = highest - lowest
+    common = rows - 1 - spread[0], cols - 1 - spread[1]
     if crop not in {"auto", "valid", "all"}:
         raise InputError(f"crop = {crop!r} must be auto, valid or all")
     if crop == "auto":
         crop = "valid" if common[0] >= 0.5 * (rows - 1) and common[1] >= 0.5 * (cols - 1) else "all"
     if crop == "valid" and min(common) < 1:
         raise InputError(
-            f"the slices move by {np.ptp(shifts[:, 0]):.0f} rows and {np.ptp(shifts[:, 1]):.0f} columns and share no "
+            f"the slices move by {spread[0]:.0f} rows and {spread[1]:.0f} columns and share no "
             f"common area; set geometry.resample.crop=all to keep everything"
         )
-    start = first[0] if crop == "valid" else first[1]
-    extent = common if crop == "valid" else (rows - 1 + np.ptp(shifts[:, 0]), cols - 1 + np.ptp(shifts[:, 1]))
+    start = -lowest if crop == "valid" else -highest
+    extent = common if crop == "valid" else (rows - 1 + spread[0], cols - 1 + spread[1])
     z = geometry.z_nm(n) / target[0]
     out_shape = (
-        int(np.floor(z[-1] + 1e-6)) + 1,
-        int(np.floor(extent[0] / row_scale + 1e-6)) + 1,
-        int(np.floor(extent[1] / col_scale + 1e-6)) + 1,
+        int(np.floor(z[-1] + _TOLERANCE)) + 1,
+        int(np.floor(extent[0] / row_scale + _TOLERANCE)) + 1,
+        int(np.floor(extent[1] / col_scale + _TOLERANCE)) + 1,
     )
     return ResampleGrid(
         shape=out_shape,
@@ -266,7 +272,9 @@ def make_grid(
     )
 
 
-def _target_voxel(geometry: Geometry, voxel_nm: float | tuple[float, float, float] | None) -> tuple[float, float, float]:
+def _target_voxel(
+    geometry: Geometry, voxel_nm: float | tuple[float, float, float] | None
+) -> tuple[float, float, float]:
     if voxel_nm is None:
         finest = min(geometry.true_voxel_nm)
         return finest, finest, finest

@@ -1,11 +1,11 @@
 """From what is known of an acquisition to its `Geometry`; what is not known becomes one question to the user."""
 
 from fibtomo.core.geometry import Geometry
-from fibtomo.core.volume import Calibration, VolumeSpec
+from fibtomo.core.volume import Calibration
 from fibtomo.errors import CalibrationError
 
 
-def missing_scale(calibration: Calibration, spec: VolumeSpec) -> str | None:
+def missing_scale(calibration: Calibration) -> str | None:
     """Return the question to ask when the voxel size is not fully known, else ``None``."""
     if calibration.others.get("in_voxels"):
         return None
@@ -14,24 +14,24 @@ def missing_scale(calibration: Calibration, spec: VolumeSpec) -> str | None:
         return None
     dy, dx = (f"{pixel[0]:.6g}", f"{pixel[1]:.6g}") if pixel else ("DY", "DX")
     dz = f"{calibration.slice_nm.value:.6g}" if calibration.slice_nm else "DZ"
-    lacking = "the pixel size and the slice thickness are" if not pixel and not z else (
-        "the pixel size is" if not pixel else "the slice thickness is"
+    lacking = (
+        "the pixel size and the slice thickness are"
+        if not pixel and not z
+        else ("the pixel size is" if not pixel else "the slice thickness is")
     )
     return (
-        f"{lacking} not in the metadata: add --voxel-nm {dz} {dy} {dx} (slice thickness, pixel height and width in nm), "
-        f"or --voxel-nm unknown to run in voxels"
+        f"{lacking} not in the metadata: add --voxel-nm {dz} {dy} {dx} (slice thickness, pixel height and width in "
+        f"nm), or --voxel-nm unknown to run in voxels"
     )
 
 
-def resolve_geometry(calibration: Calibration, spec: VolumeSpec, *, shear_from_images: bool) -> Geometry:
+def resolve_geometry(calibration: Calibration, *, shear_from_images: bool) -> Geometry:
     """Return the geometry of the acquisition, or ask for the one value that is missing.
 
     Parameters
     ----------
     calibration
         Values with origins; nothing here is guessed.
-    spec
-        The stack as stored.
     shear_from_images
         True when measured drift will replace the geometric shear, so that `tracked` need not be known.
 
@@ -43,7 +43,7 @@ def resolve_geometry(calibration: Calibration, spec: VolumeSpec, *, shear_from_i
     c = calibration
     if c.others.get("in_voxels"):
         return Geometry((1.0, 1.0, 1.0), tilt_corrected=True, tracked=True)
-    question = missing_scale(c, spec)
+    question = missing_scale(c)
     if question:
         raise CalibrationError(question)
     positions = c.slice_z_nm.value
@@ -55,7 +55,9 @@ def resolve_geometry(calibration: Calibration, spec: VolumeSpec, *, shear_from_i
             f"{Geometry((1, 1, 1), angle).y_factor:.3f}): add --tilt-corrected yes or --tilt-corrected no"
         )
     if angle is None and corrected is False:
-        raise CalibrationError("the images are not tilt-corrected and the column angle is unknown: add --column-angle-deg 52")
+        raise CalibrationError(
+            "the images are not tilt-corrected and the column angle is unknown: add --column-angle-deg 52"
+        )
     if angle is None and corrected is None:
         raise CalibrationError(
             "neither the column angle nor the tilt correction is known: add --column-angle-deg 52 and --tilt-corrected "

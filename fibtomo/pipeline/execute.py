@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import fibtomo
 from fibtomo.core.resolve import missing_scale
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import StageContext
-from fibtomo.core.volume import Table, VolumeSpec
+from fibtomo.core.volume import Table
 from fibtomo.errors import CalibrationError
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
@@ -24,6 +24,7 @@ from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import INPUT, Plan, PlannedSection, Resolver, Section, build_sections, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
+from fibtomo.pipeline.report_data import input_record, kept_tables
 from fibtomo.pipeline.scheduler import run_tasks
 
 DEFAULT_BUDGET = 1 << 30
@@ -102,7 +103,7 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
     CalibrationError, PipelineError, DeviceMemoryError
         What stands in the way, in one sentence.
     """
-    question = missing_scale(source.calibration, source.spec)
+    question = missing_scale(source.calibration)
     if question:
         raise CalibrationError(question)
     return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
@@ -184,7 +185,7 @@ def _run_sections(state: RunState, observer: Observer) -> None:
             device=options.device,
         )
         _add_tables(state, _side_tables(job, planned, state.tables))
-        job = _with_roles(job, tuple(state.tables))
+        job = replace(job, roles=tuple(state.tables))
         made = _output_of(state, section, planned)
         _run_section(state, job, observer)
         if made is not None and section.output:
@@ -192,12 +193,6 @@ def _run_sections(state: RunState, observer: Observer) -> None:
             state.arrays[section.kind] = made
             if section.kind == "grey" and made.spec.frame == "slice":
                 state.arrays["corrected"] = made
-
-
-def _with_roles(job: SectionJob, roles: tuple[str, ...]) -> SectionJob:
-    from dataclasses import replace
-
-    return replace(job, roles=roles)
 
 
 def _side_tables(job: SectionJob, planned: PlannedSection, tables: dict[str, Table]) -> dict[str, Table]:
@@ -250,26 +245,7 @@ def _run_section(state: RunState, job: SectionJob, observer: Observer) -> None:
 
 def provenance(state: RunState) -> dict[str, Any]:
     """Everything needed to say how a result came about, for ``run.json``."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version(), "fibtomo": fibtomo.__version__}
-    for name in (
-        "numpy",
-        "scipy",
-        "scikit-image",
-        "SimpleITK",
-        "zarr",
-        "zarrs",
-        "dask",
-        "numba",
-        "cupy-cuda12x",
-        "cupy-cuda13x",
-    ):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    o = state.options
+    o, volume = state.options, state.arrays.get("grey")
     return {
         "fibtomo": fibtomo.__version__,
         "status": "finished",
@@ -277,17 +253,11 @@ def provenance(state: RunState) -> dict[str, Any]:
         "wall_s": round(state.wall_s, 2),
         "resumed": state.resumed,
         "command": o.command or " ".join(sys.argv),
-        "input": {
-            "fingerprint": state.source.fingerprint(),
-            "shape": list(state.source.spec.shape),
-            "dtype": state.source.spec.dtype,
-            "calibration": {
-                name: {"value": s.value, "origin": s.origin, "confidence": s.confidence}
-                for name, s in vars(state.source.calibration).items()
-                if name != "others"
-            },
-        },
+        "input": input_record(state.source),
         "pipeline": state.config.to_dict(),
+        "pipeline_yaml": state.config.to_yaml(),
+        "volume": {"shape": list(volume.spec.shape), "voxel_nm": volume.spec.voxel_nm} if volume else None,
+        "tables": kept_tables(state.tables),
         "device": {
             "kind": o.device,
             "name": o.device_name,
@@ -296,12 +266,19 @@ def provenance(state: RunState) -> dict[str, Any]:
             "scheduler": o.scheduler,
         },
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": _versions(),
         "slabs": state.ledger.noted("slabs"),
         "timings": [{"what": n, "seconds": round(s, 3), "voxels": v} for n, s, v in state.timings],
     }
 
 
-def spec_of_array(array: ZarrSource | None) -> VolumeSpec | None:
-    """Spec of a final array, if there is one."""
-    return None if array is None else array.spec
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "fibtomo": fibtomo.__version__}
+    for name in ("numpy", "scipy", "scikit-image", "SimpleITK", "zarr", "zarrs", "dask", "numba", "cupy-cuda13x"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -15,8 +15,10 @@ from fibtomo.pipeline.ledger import write_json
 from fibtomo.pipeline.plan import FINAL_PLACES
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.pyramid import build_pyramid
+from fibtomo.pipeline.report_data import report_data, slice_names
+from fibtomo.pipeline.results import VOLUME
+from fibtomo.report import write_report
 
-VOLUME = "volume.ome.zarr"
 
 
 def write_outputs(state: RunState, observer: Observer) -> None:
@@ -25,11 +27,11 @@ def write_outputs(state: RunState, observer: Observer) -> None:
     _write_tables(state)
     mesh = _write_mesh(state)
     record = provenance(state)
-    from fibtomo.pipeline.report_data import report_data
-    from fibtomo.report import write_report
-
     observer.message("writing report.html")
-    write_report(state.out / "report.html", report_data(state, record, mesh))
+    content = report_data(
+        state.out, record, raw=state.source, corrected=state.arrays.get("corrected"), mesh=mesh
+    )
+    write_report(state.out / "report.html", content)
     write_json(state.out / "run.json", record)
 
 
@@ -87,14 +89,6 @@ def _write_tables(state: RunState) -> None:
             temporary = out / ".objects.csv.tmp"
             measurements.objects.to_csv(temporary, index=False)
             os.replace(temporary, out / "objects.csv")
-
-
-def slice_names(source: Any) -> list[str] | None:
-    """File names of the slices, where the input has one file per slice."""
-    files = getattr(source, "files", None)
-    if not files or len(files) != source.spec.shape[0]:
-        return None
-    return [Path(f).name for f in files]
 
 
 def _write_mesh(state: RunState) -> Any:

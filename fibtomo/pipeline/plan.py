@@ -357,6 +357,6 @@ def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration,
     with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)
     tables: dict[str, Table] = {}
     if with_drift:
-        geometry = resolve_geometry(calibration, raw, shear_from_images=True)
+        geometry = resolve_geometry(calibration, shear_from_images=True)
         tables["drift"] = {"shifts_px": geometry.expected_shifts_px(raw.shape[0]), "bad_slices": []}
     return Plan(tuple(resolver.resolve(s, tables) for s in sections), budget, workers)

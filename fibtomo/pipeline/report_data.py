@@ -1,72 +1,121 @@
-"""Gathers what the report shows from a finished run."""
+"""Gathers what the report shows from the folder of a run; the raw stack is shown where it is at hand."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fibtomo.core.drift import Drift
+from fibtomo.core.measurements import Measurements
 from fibtomo.core.resolve import resolve_geometry
-from fibtomo.core.volume import Sourced
+from fibtomo.core.source import SliceSource
+from fibtomo.core.volume import Sourced, Table
 from fibtomo.errors import CalibrationError
-from fibtomo.pipeline.execute import RunState
+from fibtomo.pipeline.results import result_array
 from fibtomo.report import ReportData
 
+CALIBRATION = ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")
 
-def report_data(state: RunState, record: dict[str, Any], mesh: Any) -> ReportData:
-    """Return the content of ``report.html`` for a finished run."""
-    tables, source = state.tables, state.source
-    threshold = tables.get("threshold")
-    objects = tables.get("objects")
-    drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
-    from fibtomo.pipeline.outputs import slice_names
 
+def report_data(
+    out: Path,
+    record: dict[str, Any],
+    *,
+    raw: SliceSource | None = None,
+    corrected: Any = None,
+    mesh: Any = None,
+) -> ReportData:
+    """Return the content of ``report.html``.
+
+    Parameters
+    ----------
+    out, record
+        Folder of the run and its ``run.json``.
+    raw, corrected
+        Stack before, and after the corrections in the slice frame, where they are still there.
+    mesh
+        Surface to render.
+    """
+    threshold = record["tables"].get("threshold")
+    drift_path, measurements_path = out / "drift.csv", out / "measurements.json"
+    measured = Measurements.from_json(measurements_path) if measurements_path.is_file() else None
+    objects = None if measured is None or measured.objects is None else measured.objects
     return ReportData(
-        title=f"fibtomo: {getattr(source, 'name', None) or 'reconstruction'}",
+        title=f"fibtomo: {record['input']['name']}",
         command=record["command"],
         created=record["started"],
         version=record["fibtomo"],
-        summary=_summary(state),
-        metadata=[(name, _text(v.value), v.origin, v.confidence) for name, v in known_values(source).items()],
-        warnings=list(getattr(source, "warnings", [])),
-        assumptions=assumptions(source),
-        drift=drift,
-        slice_files=slice_names(source),
-        slice_nm=source.calibration.slice_nm.value,
-        expected_shifts_px=_expected(state),
-        raw=source,
-        corrected=state.arrays.get("corrected"),
-        volume=state.arrays.get("grey"),
-        labels=state.arrays.get("phases"),
-        histogram=(threshold["histogram"], threshold["bin_edges"]) if threshold else None,
+        summary=_summary(record),
+        metadata=[tuple(row) for row in record["input"]["values"]],
+        warnings=list(record["input"]["warnings"]),
+        assumptions=list(record["input"]["assumptions"]),
+        drift=Drift.from_csv(drift_path) if drift_path.is_file() else None,
+        slice_files=record["input"]["files"],
+        slice_nm=record["input"]["slice_nm"],
+        expected_shifts_px=_expected(raw),
+        raw=raw,
+        corrected=corrected,
+        volume=result_array(out, "grey"),
+        labels=result_array(out, "phases"),
+        histogram=(np.asarray(threshold["histogram"]), np.asarray(threshold["bin_edges"])) if threshold else None,
         thresholds=[float(t) for t in threshold["thresholds"]] if threshold else None,
         threshold_sigma=threshold.get("sigma") if threshold else None,
-        measurements=list(tables["measurements"]["rows"]) if "measurements" in tables else [],
-        objects={k: v for k, v in objects.items() if k != "lut"} if objects else None,
+        measurements=[] if measured is None else measured.rows,
+        objects=None if objects is None else {name: objects[name].to_numpy() for name in objects.columns},
         mesh=mesh,
-        timings=_timings(state),
-        pipeline_yaml=state.config.to_yaml(),
+        timings=_timings(record["timings"]),
+        pipeline_yaml=record["pipeline_yaml"],
         versions=record["versions"],
     )
 
 
+def input_record(source: Any) -> dict[str, Any]:
+    """What ``run.json`` keeps of the input: every value with its origin, warnings and assumptions."""
+    spec, values = source.spec, known_values(source)
+    path = getattr(source, "path", None)
+    slice_nm = source.calibration.slice_nm.value
+    return {
+        "name": Path(path).name if path else "array in memory",
+        "path": str(Path(path).resolve()) if path else None,
+        "fingerprint": source.fingerprint(),
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "slice_nm": slice_nm,
+        "files": slice_names(source),
+        "values": [[n, as_text(v.value), v.origin, v.confidence] for n, v in values.items()],
+        "warnings": list(getattr(source, "warnings", [])),
+        "assumptions": [
+            f"{name} = {as_text(v.value)} is a {v.confidence} ({v.origin})"
+            for name, v in values.items()
+            if v and v.confidence in {"default", "guess"}
+        ],
+    }
+
+
+def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
+    """Small tables that ``run.json`` keeps."""
+    return {role: tables[role] for role in ("threshold", "grid") if role in tables}
+
+
 def known_values(source: Any) -> dict[str, Sourced]:
-    """Calibration and metadata of a stack by name, unknown values included."""
-    c = source.calibration
-    values = {name: getattr(c, name) for name in ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")}
-    values.update({k: v for k, v in getattr(source, "metadata", {}).items() if isinstance(v, Sourced) and k not in values and k != "raw"})
+    """Calibration and metadata of a stack by name, unknown calibration included."""
+    values: dict[str, Sourced] = {name: getattr(source.calibration, name) for name in CALIBRATION}
+    for name, value in getattr(source, "metadata", {}).items():
+        if isinstance(value, Sourced) and name not in values and not isinstance(value.value, dict):
+            values[name] = value
     return values
 
 
-def assumptions(source: Any) -> list[str]:
-    """Sentences about every value that is not given or measured."""
-    found = []
-    for name, value in known_values(source).items():
-        if value and value.confidence in {"default", "guess"}:
-            found.append(f"{name} = {_text(value.value)} is a {value.confidence} ({value.origin})")
-    return found
+def slice_names(source: Any) -> list[str] | None:
+    """File names of the slices, where the input has one file per slice."""
+    files = getattr(source, "files", None)
+    if not files or len(files) != source.spec.shape[0]:
+        return None
+    return [Path(f).name for f in files]
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Write a metadata value for people."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
@@ -77,41 +126,41 @@ def _text(value: Any) -> str:
         values = list(value)
         if len(values) > 6:
             return f"{len(values)} values, {values[0]:.6g} to {values[-1]:.6g}"
-        return " × ".join(_text(v) for v in values)
+        return " × ".join(as_text(v) for v in values)
     return str(value)
 
 
-def _expected(state: RunState) -> Any:
-    spec = state.source.spec
+def _expected(raw: SliceSource | None) -> Any:
+    """Motion that the geometry alone predicts, if it is fully known."""
+    if raw is None:
+        return None
     try:
-        geometry = resolve_geometry(state.source.calibration, spec, shear_from_images=False)
+        geometry = resolve_geometry(raw.calibration, shear_from_images=False)
     except CalibrationError:
         return None
-    return geometry.expected_shifts_px(spec.shape[0])
+    return geometry.expected_shifts_px(raw.spec.shape[0])
 
 
-def _summary(state: RunState) -> list[tuple[str, str]]:
-    raw = state.source.spec
-    rows = [("Raw stack", f"{raw.shape[0]} slices of {raw.shape[1]} × {raw.shape[2]} px, {raw.dtype}")]
-    volume = state.arrays.get("grey")
-    if volume is not None:
-        z, y, x = volume.spec.shape
-        rows.append(("Reconstruction", f"{z} × {y} × {x} voxels (z, y, x)"))
-        if volume.spec.voxel_nm:
-            v = volume.spec.voxel_nm
-            rows.append(("Voxel", " × ".join(f"{e:.4g}" for e in v) + " nm"))
-            cubic_um = float(np.prod([n * e for n, e in zip((z, y, x), v, strict=True)])) * 1e-9
-            rows.append(("Volume", f"{cubic_um:.4g} µm³"))
+def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
+    n, rows, cols = record["input"]["shape"]
+    summary = [("Raw stack", f"{n} slices of {rows} × {cols} px, {record['input']['dtype']}")]
+    volume = record["volume"]
+    if volume:
+        z, y, x = volume["shape"]
+        summary.append(("Reconstruction", f"{z} × {y} × {x} voxels (z, y, x)"))
+        voxel = volume["voxel_nm"]
+        if voxel:
+            summary.append(("Voxel", " × ".join(f"{e:.4g}" for e in voxel) + " nm"))
+            cubic_um = float(np.prod([n * e for n, e in zip((z, y, x), voxel, strict=True)])) * 1e-9
+            summary.append(("Volume", f"{cubic_um:.4g} µm³"))
         else:
-            rows.append(("Voxel", "not calibrated: all lengths are in voxels"))
-    rows.append(("Device", state.options.device_name))
-    rows.append(("Wall time", f"{state.wall_s:.1f} s"))
-    return rows
+            summary.append(("Voxel", "not calibrated: all lengths are in voxels"))
+    return [*summary, ("Device", record["device"]["name"]), ("Wall time", f"{record['wall_s']:.1f} s")]
 
 
-def _timings(state: RunState) -> list[tuple[str, float, float]]:
+def _timings(entries: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
     total: dict[str, tuple[float, int]] = {}
-    for name, seconds, voxels in state.timings:
-        s, v = total.get(name, (0.0, 0))
-        total[name] = (s + seconds, v + voxels)
+    for entry in entries:
+        s, v = total.get(entry["what"], (0.0, 0))
+        total[entry["what"]] = (s + entry["seconds"], v + entry["voxels"])
     return [(name, s, v / s / 1e6 if s > 0 else 0.0) for name, (s, v) in total.items()]

@@ -20,7 +20,8 @@ class ResampleParams(Params):
     )
     method: Literal["linear", "cubic", "lanczos3"] = Field("cubic", description="Interpolation kernel; cubic is Keys'.")
     crop: Literal["auto", "valid", "all"] = Field(
-        "auto", description="valid: only what every slice shows; all: everything; auto: valid unless half would be lost."
+        "auto",
+        description="valid: only what every slice shows; all: everything; auto: valid unless half would be lost.",
     )
     shear: Literal["auto", "images", "geometry"] = Field(
         "auto", description="Where the motion between slices comes from; auto: measured drift if there is any."
@@ -30,7 +31,7 @@ class ResampleParams(Params):
 def grid_of(params: ResampleParams, ctx: StageContext) -> ResampleGrid:
     """Return the target grid that parameters, calibration and drift table lead to."""
     drift = None if params.shear == "geometry" else ctx.tables.get("drift")
-    geometry = resolve_geometry(ctx.calibration, ctx.spec, shear_from_images=drift is not None)
+    geometry = resolve_geometry(ctx.calibration, shear_from_images=drift is not None)
     voxel = params.voxel_nm
     if ctx.spec.voxel_nm is None:
         voxel = None

@@ -1,0 +1,50 @@
+"""Reading back what a run left in its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fibtomo.core.volume import Calibration, VolumeSpec, VoxelNm, value_range_of
+from fibtomo.errors import InputError
+from fibtomo.io.zarr_store import ZarrSource
+from fibtomo.pipeline.plan import FINAL_PLACES
+
+VOLUME = "volume.ome.zarr"
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """Return ``run.json`` of a finished run.
+
+    Raises
+    ------
+    InputError
+        There is no finished run in `out`.
+    """
+    path = out / "run.json"
+    if not path.is_file():
+        raise InputError(f"{out} holds no finished run of fibtomo (run.json is missing)")
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def voxel_of(out: Path) -> VoxelNm | None:
+    """Voxel size of a run's volume; ``None`` when the run was in voxels."""
+    document = json.loads((out / VOLUME / "zarr.json").read_text(encoding="utf-8"))
+    entry = document["attributes"]["ome"]["multiscales"][0]
+    if "unit" not in entry["axes"][0]:
+        return None
+    z, y, x = entry["datasets"][0]["coordinateTransformations"][0]["scale"]
+    return float(z), float(y), float(x)
+
+
+def result_array(out: Path, kind: str) -> ZarrSource | None:
+    """Return the final array of a kind ("grey", "phases", "objects") at full resolution, if the run made it."""
+    path = out / FINAL_PLACES[kind]
+    if not path.is_dir():
+        return None
+    import zarr
+
+    array: Any = zarr.open_array(str(path), mode="r")
+    dtype = str(array.dtype)
+    spec = VolumeSpec(array.shape, dtype, voxel_of(out), value_range_of(dtype), "specimen", kind)
+    return ZarrSource(path, spec, Calibration())
