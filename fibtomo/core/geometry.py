@@ -71,7 +71,8 @@ class Geometry:
             raise InputError(f"column_angle_deg = {self.column_angle_deg} must lie between 20 and 90 degrees")
         if not 0 <= self.face_angle_deg < 70:
             raise InputError(
-                f"column angle {self.column_angle_deg} and over-tilt {self.overtilt_deg} turn the face away from the electron beam"
+                f"column angle {self.column_angle_deg} and over-tilt {self.overtilt_deg} turn the face away from the "
+                f"electron beam"
             )
         if self.slice_z_nm is not None:
             z = tuple(float(v) for v in self.slice_z_nm)
