@@ -20,7 +20,6 @@ from fibtomo.pipeline.results import VOLUME
 from fibtomo.report import write_report
 
 
-
 def write_outputs(state: RunState, observer: Observer) -> None:
     """Write everything; ``run.json`` comes last and says that all of it stands."""
     _finish_volume(state, observer)
@@ -28,9 +27,7 @@ def write_outputs(state: RunState, observer: Observer) -> None:
     mesh = _write_mesh(state)
     record = provenance(state)
     observer.message("writing report.html")
-    content = report_data(
-        state.out, record, raw=state.source, corrected=state.arrays.get("corrected"), mesh=mesh
-    )
+    content = report_data(state.out, record, raw=state.source, corrected=state.arrays.get("corrected"), mesh=mesh)
     write_report(state.out / "report.html", content)
     write_json(state.out / "run.json", record)
 

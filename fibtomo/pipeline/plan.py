@@ -16,6 +16,7 @@ from fibtomo.pipeline.config import Call, PipelineConfig
 
 MAX_SLAB = 64
 INPUT = "input"
+LABEL_DTYPES = {"phases": "uint8", "objects": "uint32"}
 
 
 @dataclass(frozen=True)
@@ -207,17 +208,19 @@ def halo_of(section: Section, spec: VolumeSpec) -> Halo:
 
 def out_spec_of(section: Section, spec: VolumeSpec, tables: dict[str, Table], calibration: Calibration) -> VolumeSpec:
     """Spec of the section's data at its end, given the spec of its source."""
-    ctx = StageContext(spec=spec, tables=tables, calibration=calibration)
     for call in (*([section.warp] if section.warp else []), *section.local):
-        stage = call.stage
-        if stage.out_spec is not None:
-            spec = stage.out_spec(call.params, ctx)
-        elif stage.makes != spec.kind:
-            spec = spec.with_(
-                kind=stage.makes, dtype={"phases": "uint8", "objects": "uint32"}.get(stage.makes, spec.dtype)
-            )
-        ctx = StageContext(spec=spec, tables=tables, calibration=calibration)
+        spec = spec_after(call, StageContext(spec=spec, tables=tables, calibration=calibration))
     return spec
+
+
+def spec_after(call: Call, ctx: StageContext) -> VolumeSpec:
+    """Spec of what a stage makes of ``ctx.spec``."""
+    stage, spec = call.stage, ctx.spec
+    if stage.out_spec is not None:
+        return stage.out_spec(call.params, ctx)
+    if stage.makes == spec.kind:
+        return spec
+    return spec.with_(kind=stage.makes, dtype=LABEL_DTYPES.get(stage.makes, spec.dtype))
 
 
 @dataclass(frozen=True)

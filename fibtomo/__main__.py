@@ -1,0 +1,6 @@
+"""``python -m fibtomo`` is the command line."""
+
+from fibtomo.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What the commands share: options of a stack, memory sizes, progress bar, messages."""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from fibtomo.errors import InputError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+VoxelNm = Annotated[
+    str | None,
+    typer.Option(
+        "--voxel-nm",
+        metavar="DZ DY DX",
+        help="Slice thickness, pixel height and width in nm; or 'unknown' to run in voxels.",
+        rich_help_panel="Acquisition",
+    ),
+]
+ColumnAngle = Annotated[
+    float | None,
+    typer.Option("--column-angle-deg", help="Angle between the two columns.", rich_help_panel="Acquisition"),
+]
+YesNo = Annotated[str | None, typer.Option(metavar="yes|no")]
+TiltCorrected = Annotated[
+    str | None,
+    typer.Option("--tilt-corrected", metavar="yes|no", help="Scan corrected the tilt.", rich_help_panel="Acquisition"),
+]
+Tracked = Annotated[
+    str | None,
+    typer.Option("--tracked", metavar="yes|no", help="Field of view followed the face.", rich_help_panel="Acquisition"),
+]
+Channel = Annotated[
+    str | None, typer.Option("--channel", help="Detector, where there are several.", rich_help_panel="Acquisition")
+]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", help="Dataset inside an HDF5 file.", rich_help_panel="Acquisition")
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Bridge slices that cannot be read.", rich_help_panel="Acquisition")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.PARAM=VALUE", help="Change a parameter; STAGE=off leaves a stage out."),
+]
+Memory = Annotated[str | None, typer.Option("--memory", help="Budget of all blocks under way, such as 2GB.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Blocks at a time.")]
+
+
+def stack_options(
+    voxel_nm: str | None = None,
+    column_angle_deg: float | None = None,
+    tilt_corrected: str | None = None,
+    tracked: str | None = None,
+    channel: str | None = None,
+    dataset: str | None = None,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Turn command-line texts into keyword arguments of `open_stack`, leaving out what was not given."""
+    options = {
+        "voxel_nm": _voxel(voxel_nm),
+        "column_angle_deg": column_angle_deg,
+        "tilt_corrected": _yes_no("--tilt-corrected", tilt_corrected),
+        "tracked": _yes_no("--tracked", tracked),
+        "channel": channel,
+        "dataset": dataset,
+        "skip_bad": True if skip_bad else None,
+    }
+    return {k: v for k, v in options.items() if v is not None}
+
+
+def _voxel(text: str | None) -> tuple[float, ...] | str | None:
+    if text is None or text == "unknown":
+        return text
+    try:
+        values = tuple(float(t) for t in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or min(values) <= 0:
+        raise InputError(
+            f"--voxel-nm {text.replace(',', ' ')} must be three positive lengths DZ DY DX in nm, or 'unknown'"
+        )
+    return values
+
+
+def _yes_no(option: str, text: str | None) -> bool | None:
+    if text is None:
+        return None
+    known = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+    if text.lower() not in known:
+        raise InputError(f"{option} {text} must be yes or no")
+    return known[text.lower()]
+
+
+def memory_bytes(text: str | None) -> float | None:
+    """Read sizes such as "2GB", "800 MiB" or "1.5e9"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([kKmMgGtT]?)(i?)[bB]?\s*", text)
+    try:
+        value = float(match.group(1)) if match else 0.0
+    except ValueError:
+        value = 0.0
+    if not match or value <= 0:
+        raise InputError(f"--memory {text} must be a size such as 2GB or 800MiB")
+    base = 1024 if match.group(3) else 1000
+    return value * base ** " kmgt".index(match.group(2).lower() or " ")
+
+
+def join_voxel_arguments(argv: list[str]) -> list[str]:
+    """Make ``--voxel-nm 10 5 5`` one argument, ``--voxel-nm=10,5,5``, as option parsers want it."""
+    joined: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--voxel-nm":
+            numbers: list[str] = []
+            while rest and len(numbers) < 3 and _is_number(rest[0]):
+                numbers.append(rest.pop(0))
+            if numbers:
+                word = f"--voxel-nm={','.join(numbers)}"
+        joined.append(word)
+    return joined
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def command_line() -> str:
+    """The command as typed, fit to be pasted into a shell."""
+    return shlex.join(["fibtomo", *sys.argv[1:]])
+
+
+@dataclass
+class BarObserver:
+    """Shows one progress bar per section, with rate and time left."""
+
+    quiet: bool = False
+    voxels: float = 0.0
+    progress: Progress = field(init=False)
+    task: TaskID | None = None
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=errors,
+            disable=self.quiet,
+        )
+
+    def __enter__(self) -> "BarObserver":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def begin(self, title: str, total: int, done: int) -> None:
+        """Start a bar."""
+        self.voxels = 0.0
+        self.task = self.progress.add_task(title, total=total, completed=done, rate="")
+
+    def advance(self, voxels: int) -> None:
+        """Move the bar by one block."""
+        if self.task is None:
+            return
+        self.voxels += voxels
+        elapsed = self.progress.tasks[-1].elapsed or 0.0
+        rate = f"{self.voxels / elapsed / 1e6:.0f} Mvox/s" if elapsed > 0 else ""
+        self.progress.update(self.task, advance=1, rate=rate)
+
+    def end(self) -> None:
+        """Leave the finished bar standing."""
+        self.task = None
+
+    def message(self, text: str) -> None:
+        """Print a line above the bars."""
+        if not self.quiet:
+            self.progress.console.print(f"  {text}")
+
+    def cancelled(self) -> bool:
+        """Ctrl-C is how the terminal cancels."""
+        return False

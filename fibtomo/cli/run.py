@@ -1,0 +1,174 @@
+"""``fibtomo run``, ``plan`` and ``preview``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fibtomo.cli import common
+from fibtomo.cli.app import app
+from fibtomo.cli.common import console
+
+Input = Annotated[str, typer.Argument(metavar="INPUT", help="Folder or file of slices.")]
+Pipeline = Annotated[str, typer.Option("-p", "--pipeline", help="Shipped pipeline or YAML file.")]
+
+
+@app.command()
+def run(
+    source: Input,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
+    pipeline: Pipeline = "default",
+    settings: common.Settings = None,
+    voxel_nm: common.VoxelNm = None,
+    column_angle_deg: common.ColumnAngle = None,
+    tilt_corrected: common.TiltCorrected = None,
+    tracked: common.Tracked = None,
+    channel: common.Channel = None,
+    dataset: common.Dataset = None,
+    skip_bad: common.SkipBad = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
+    workers: common.Workers = None,
+    memory: common.Memory = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")] = False,
+    no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not go on with an unfinished run.")] = False,
+    keep_work: Annotated[bool, typer.Option("--keep-work", help="Keep intermediate arrays.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Reconstruct, segment and measure a stack of slices.
+
+    Example: [bold]fibtomo run slices/ -o result -p nanoporous-metal[/bold]
+    """
+    from fibtomo import api
+
+    options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
+    config = api.prepare_pipeline(pipeline, settings or [])
+    stack = api.open_input(source, config.input, options)
+    if not quiet:
+        _introduce(stack, config.name)
+    with common.BarObserver(quiet) as observer:
+        result = api.run(
+            stack,
+            out,
+            config,
+            device=device,
+            scheduler=scheduler,
+            resume=not no_resume,
+            overwrite=overwrite,
+            workers=workers,
+            memory_bytes=common.memory_bytes(memory),
+            keep_work=keep_work,
+            observer=observer,
+            command=common.command_line(),
+        )
+    if not quiet:
+        _conclude(result)
+
+
+def _introduce(stack: object, pipeline: str) -> None:
+    from fibtomo.cli.inspect import print_beliefs
+
+    print_beliefs(stack)
+    console.print(f"pipeline [bold]{pipeline}[/bold]")
+
+
+def _conclude(result: "object") -> None:
+    from fibtomo.api import Run
+
+    if not isinstance(result, Run):
+        return
+    measured = result.measurements
+    if measured is not None:
+        for row in measured.rows:
+            if row["quantity"] == "volume_fraction":
+                console.print(f"phase {row['phase']}: volume fraction {row['value']:.4f}")
+    drift = result.drift
+    if drift is not None and len(drift.bad_slices):
+        console.print(f"bad slices bridged: {', '.join(str(k) for k in drift.bad_slices)}")
+    console.print(f"done in {result.provenance['wall_s']:.1f} s; report: [bold]{result.report_path}[/bold]")
+
+
+@app.command()
+def plan(
+    source: Input,
+    pipeline: Pipeline = "default",
+    settings: common.Settings = None,
+    voxel_nm: common.VoxelNm = None,
+    column_angle_deg: common.ColumnAngle = None,
+    tilt_corrected: common.TiltCorrected = None,
+    tracked: common.Tracked = None,
+    channel: common.Channel = None,
+    dataset: common.Dataset = None,
+    skip_bad: common.SkipBad = False,
+    workers: common.Workers = None,
+    memory: common.Memory = None,
+) -> None:
+    """Print the sections, slabs and memory of a run without doing it.
+
+    Example: [bold]fibtomo plan slices/ -p nanoporous-metal --memory 4GB[/bold]
+    """
+    from fibtomo import api
+
+    options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
+    made = api.plan(
+        source, pipeline, settings=settings or [], workers=workers, memory_bytes=common.memory_bytes(memory), **options
+    )
+    table = Table("#", "section", "output z×y×x", "type", "slab", "halo", "blocks", "peak MiB", box=None)
+    for p in made.sections:
+        shape = "×".join(str(n) for n in p.out.shape) if p.section.output else "table only"
+        halo = f"{p.halo[0]}+{p.halo[1]}"
+        peak = f"{p.peak_bytes / 2**20:.0f}"
+        dtype = p.out.dtype if p.section.output else ""
+        table.add_row(str(p.section.index), p.section.title, shape, dtype, str(p.slab), halo, str(p.blocks), peak)
+    console.print(table)
+    console.print(
+        f"{made.workers} workers share {made.budget / 2**20:.0f} MiB; arrays written: {made.stored_bytes / 1e9:.3g} GB "
+        f"before compression. The final size follows from the measured drift."
+    )
+
+
+@app.command()
+def preview(
+    source: Input,
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG file to write.")] = Path("preview.png"),
+    stage: Annotated[str, typer.Option("--stage", help="Stage to try; with its default parameters or --set.")] = "",
+    pipeline: Pipeline = "default",
+    slice_index: Annotated[int | None, typer.Option("--slice", help="Slice to look at; default: the middle.")] = None,
+    settings: common.Settings = None,
+    voxel_nm: common.VoxelNm = None,
+    channel: common.Channel = None,
+    dataset: common.Dataset = None,
+) -> None:
+    """Write a PNG of one slice before and after, with what was taken away.
+
+    Without --stage, every stage of the pipeline that works on single slices is applied.
+
+    Example: [bold]fibtomo preview slices/ --stage curtain.wavelet_fft --slice 40 -o curtain.png[/bold]
+    """
+    from fibtomo import api
+    from fibtomo.core.stage import Kind, get_stage
+    from fibtomo.pipeline.config import Call, PipelineConfig
+    from fibtomo.pipeline.preview import preview as make_preview
+    from fibtomo.report.pictures import before_after, save_png
+
+    stack = api.open_input(source, api.InputConfig(), common.stack_options(voxel_nm, channel=channel, dataset=dataset))
+    if stage:
+        alone = PipelineConfig(stage, "", (Call(stage, get_stage(stage).params()),))
+        calls = list(alone.with_settings(settings or []).calls)
+    else:
+        chosen = api.prepare_pipeline(pipeline, settings or []).calls
+        calls = []
+        for call in chosen:
+            if call.stage.kind is Kind.WARP:
+                break
+            if call.stage.apply is not None:
+                calls.append(call)
+    z = stack.spec.shape[0] // 2 if slice_index is None else slice_index
+    made = make_preview(stack, calls, z)
+    names = ", ".join(c.name for c in calls) or "nothing"
+    k = z - made.z0
+    if made.after.shape != made.before.shape:
+        k = min(k, made.after.shape[0] - 1)
+    save_png(out, before_after(made.before[z - made.z0], made.after[k]))
+    console.print(f"{names} on slice {z}: {out}")
