@@ -1,0 +1,47 @@
+"""A small stack and the parameters with which every registered stage is exercised."""
+
+import numpy as np
+
+from fibtomo.core.volume import Calibration, Sourced, VolumeSpec
+
+SHAPE = (23, 48, 56)
+CALIBRATION = Calibration(
+    pixel_nm=Sourced((5.0, 5.0), "test", "given"),
+    slice_nm=Sourced(10.0, "test", "given"),
+    column_angle_deg=Sourced(52.0, "test", "given"),
+    tilt_corrected=Sourced(False, "test", "given"),
+    tracked=Sourced(True, "test", "given"),
+)
+
+
+def grey_stack(seed: int = 0, shape=SHAPE) -> np.ndarray:
+    """Smooth two-phase structure with noise, one dark slice step and a few stripes, uint8."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    field = gaussian_filter(rng.standard_normal(shape), 3, mode="wrap")
+    grey = np.where(field > 0, 165.0, 75.0)
+    grey = gaussian_filter(grey, (0, 0.7, 0.7)) + rng.normal(0, 6, shape)
+    grey[:, :, 20:22] -= 8
+    grey *= 1 + 0.02 * np.sin(np.arange(shape[0]))[:, None, None]
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def phases_stack(seed: int = 1, shape=SHAPE) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    field = gaussian_filter(rng.standard_normal(shape), 2, mode="wrap")
+    labels = (field > 0).astype(np.uint8)
+    labels[:, :2] = 255
+    return labels
+
+
+def spec_for(kind: str) -> VolumeSpec:
+    if kind == "grey":
+        return VolumeSpec(SHAPE, "uint8", (10.0, 5.0, 5.0), (0.0, 255.0), "slice", "grey")
+    return VolumeSpec(SHAPE, "uint8", (5.0, 5.0, 5.0), (0.0, 255.0), "specimen", kind)
+
+
+def array_for(kind: str) -> np.ndarray:
+    return grey_stack() if kind == "grey" else phases_stack()
