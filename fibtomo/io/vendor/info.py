@@ -1,6 +1,6 @@
 """What a vendor reader hands back: the facts of one image file or of one acquisition project."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from fibtomo.core.volume import Calibration, Sourced
@@ -70,3 +70,39 @@ class ProjectInfo:
     thickness_nm_by_number: dict[int, float] = field(default_factory=dict)
     metadata: dict[str, Sourced] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+
+def merge(first: VendorInfo, second: VendorInfo) -> VendorInfo:
+    """`first` with its gaps filled from `second`."""
+    gaps = {
+        item.name: getattr(second.calibration, item.name)
+        for item in fields(Calibration)
+        if not getattr(first.calibration, item.name)
+    }
+    return replace(
+        first,
+        calibration=replace(first.calibration, **gaps),
+        metadata=second.metadata | first.metadata,
+        image_rows=first.image_rows or second.image_rows,
+        detector=first.detector or second.detector,
+        slice_z_nm=second.slice_z_nm if first.slice_z_nm is None else first.slice_z_nm,
+        warnings=first.warnings + second.warnings,
+        raw=second.raw | first.raw,
+    )
+
+
+def sized(info: VendorInfo, rows: int, cols: int, cols_said: int | None) -> VendorInfo:
+    """`info` checked against the size of the file: a cropped or resized file makes its pixel size a guess."""
+    if cols_said and cols_said != cols:
+        pixel = info.calibration.pixel_nm
+        warning = (
+            f"{info.vendor} metadata tell of {cols_said} columns, the file has {cols}: it was cropped or resized, "
+            "so its pixel size may be another; check it or give --voxel-nm"
+        )
+        return replace(
+            info,
+            calibration=replace(info.calibration, pixel_nm=replace(pixel, confidence="guess") if pixel else pixel),
+            image_rows=None,
+            warnings=[*info.warnings, warning],
+        )
+    return replace(info, image_rows=info.image_rows if info.image_rows and info.image_rows <= rows else None)

@@ -1,0 +1,54 @@
+"""Hitachi: `.txt` beside the image, ``[SemImageFile]`` with units inline and the pixel size in nm."""
+
+from dataclasses import replace
+
+from fibtomo.core.volume import UNKNOWN, Calibration
+from fibtomo.io.vendor.info import VendorInfo, sized
+from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair
+from fibtomo.io.vendor.tilt import default_column_angle
+
+VENDOR = "Hitachi"
+_ORTHOGONAL = ("NX9000", "SMF-1000")
+
+_SECTION = "[SemImageFile] "
+_FIELDS = (
+    Field("high_voltage_kv", (_SECTION + "AcceleratingVoltage",), "V"),
+    Field("working_distance_mm", (_SECTION + "WorkingDistance",), "µm"),
+    Field("emission_current_na", (_SECTION + "EmissionCurrent",), "nA"),
+    Field("magnification", (_SECTION + "Magnification",), ""),
+    Field("detector", (_SECTION + "SignalName",)),
+    Field("scan_speed", (_SECTION + "ScanSpeed",)),
+    Field("instrument", (_SECTION + "InstructName", _SECTION + "Instrument name")),
+)
+
+
+def read_hitachi_txt(text: str, where: str, size: tuple[int, int] | None) -> VendorInfo | None:
+    """Facts of the sidecar `text`; ``None`` when it is none of Hitachi's. `size` is (rows, columns) of the image."""
+    if _SECTION.strip() not in text:
+        return None
+    keys = Keys({key: value for key, value in parse_ini(text).items() if key.startswith(_SECTION)}, where)
+    metadata = keys.collect(_FIELDS) | keys.date(_SECTION + "Date", _SECTION + "Time")
+    instrument = metadata.get("instrument", UNKNOWN).value or "this instrument"
+    is_orthogonal = any(name in instrument.upper() for name in _ORTHOGONAL)
+    length = keys.length_nm(_SECTION + "PixelSize", unit="nm")
+    cols_said = keys.count(_SECTION + "DataSize")
+    info = VendorInfo(
+        VENDOR,
+        Calibration(
+            pixel_nm=pixel_pair(length, length),
+            column_angle_deg=default_column_angle(90.0, instrument) if is_orthogonal else UNKNOWN,
+        ),
+        metadata,
+        _rows_said(keys),
+        metadata.get("detector", UNKNOWN).value,
+        warnings=[]
+        if is_orthogonal
+        else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg"],
+        raw=dict(keys.raw),
+    )
+    return sized(info, *size, cols_said) if size else replace(info, image_rows=None)
+
+
+def _rows_said(keys: Keys) -> int | None:
+    parts = keys.raw.get(_SECTION + "DataSize", "").lower().split("x")
+    return int(parts[1]) if len(parts) == 2 and parts[1].strip().isdigit() else None

@@ -1,0 +1,81 @@
+"""JEOL: `.txt` beside the image with ``$CM_...`` and ``$$SM_...`` lines, calibrated by the micron bar."""
+
+from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
+from fibtomo.io.vendor.info import VendorInfo
+from fibtomo.io.vendor.keys import Field, Keys
+from fibtomo.io.vendor.tilt import default_column_angle, no_ion_column
+
+VENDOR = "JEOL"
+COLUMN_ANGLE_DEG = 53.0
+_COARSE_BAR_PX = 50
+
+_FIELDS = (
+    Field("high_voltage_kv", ("$CM_ACCEL_VOLT",), "kV"),
+    Field("beam_current_na", ("$$SM_PROBE_CURRENT",), "A"),
+    Field("working_distance_mm", ("$$SM_WD",), "mm"),
+    Field("scan_rotation_deg", ("$$SM_SCAN_ROTATION",), "deg"),
+    Field("frame_time_s", ("$$CM_PROCESS_TIME",), "s"),
+    Field("magnification", ("$CM_MAG",), ""),
+    Field("detector", ("$CM_DETECTOR", "$CM_DETECTOR_NAME", "$CM_SIGNAL", "$CM_SIGNAL_NAME")),
+    Field("instrument", ("$CM_INSTRUMENT",)),
+)
+
+
+def read_jeol_txt(text: str, where: str, size: tuple[int, int] | None) -> VendorInfo | None:
+    """Facts of the sidecar `text`; ``None`` when it is none of JEOL's. `size` is (rows, columns) of the image."""
+    raw: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key.startswith("$"):
+            raw.setdefault(key, value.strip())
+    if not any(key.startswith("$CM_") for key in raw):
+        return None
+    keys = Keys(raw, where)
+    metadata = keys.collect(_FIELDS) | keys.date("$CM_DATE", "$CM_TIME")
+    instrument = metadata.get("instrument", UNKNOWN).value or "this instrument"
+    is_dual_beam = instrument.upper().startswith("JIB")
+    pixel, image_rows, warnings = _pixel_nm(keys, size)
+    if not is_dual_beam:
+        warnings.append(no_ion_column(f"JEOL {instrument}"))
+    return VendorInfo(
+        VENDOR,
+        Calibration(
+            pixel_nm=pixel,
+            column_angle_deg=default_column_angle(COLUMN_ANGLE_DEG, VENDOR) if is_dual_beam else UNKNOWN,
+        ),
+        metadata,
+        image_rows,
+        metadata.get("detector", UNKNOWN).value,
+        warnings=warnings,
+        raw=raw,
+    )
+
+
+def _pixel_nm(keys: Keys, size: tuple[int, int] | None) -> tuple[Sourced, int | None, list[str]]:
+    """Pixel size and image rows of the file.
+
+    The bar is counted in pixels of the full-size frame, also when the image was exported at a reduced size: a bar of
+    45 px beside a full size of 1280 columns is drawn 23 px long in the 640 columns of the exported bitmap.
+    """
+    bar_px = keys.number("$$SM_MICRON_BAR")
+    marker = keys.length_nm("$$SM_MICRON_MARKER", unit="µm")
+    full = [int(part) for part in keys.raw.get("$CM_FULL_SIZE", "").split() if part.isdigit()]
+    if not (bar_px and bar_px.value > 0 and marker):
+        return UNKNOWN, None, [f"{keys.where}: no micron bar, so the pixel size is unknown; give --voxel-nm"]
+    reduction = full[0] / size[1] if size and len(full) == 2 and full[0] > 0 else 1.0
+    length = marker.value / bar_px.value * reduction
+    warnings = []
+    if bar_px.value < _COARSE_BAR_PX:
+        warnings.append(
+            f"{bar_px.origin} = {bar_px.value:.0f} px is rounded, so the pixel size is known to "
+            f"{100 / bar_px.value:.0f} % only"
+        )
+    if reduction != 1.0:
+        warnings.append(
+            f"the image has {size[1] if size else 0} columns, {keys.where} $CM_FULL_SIZE tells of {full[0]}: "
+            f"exported at another size, the pixel size was multiplied by {reduction:g}"
+        )
+    image_rows = round(full[1] / reduction) if len(full) == 2 and full[1] > 0 else None
+    if size and image_rows and image_rows > size[0]:
+        image_rows = None
+    return Sourced((length, length), bar_px.origin, "given"), image_rows, warnings
