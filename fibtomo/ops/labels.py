@@ -1,0 +1,293 @@
+"""Connected components slab by slab: local labels, a union over the faces between slabs, one global numbering.
+
+Objects are numbered by their first voxel in raster order, so the numbers do not depend on how the volume was cut.
+Labelling runs on the host (cc3d); cupy arrays are brought there and back.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import like, to_host
+from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
+from fibtomo.errors import InputError
+
+Connectivity = Literal[6, 18, 26]
+FACES = ("z0", "z1", "y0", "y1", "x0", "x1")
+"""Outer faces in the order of the bits of ``touches``."""
+
+
+def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
+    """Number the connected components of a mask.
+
+    Parameters
+    ----------
+    mask
+        (z, y, x) numpy or cupy array; what is not zero belongs to objects.
+    connectivity
+        6 (voxels sharing a face), 18 (an edge) or 26 (a corner) hang together.
+
+    Returns
+    -------
+    objects
+        (z, y, x) uint32: 0 for background, 1, 2, … in raster order of each object's first voxel; the same kind of
+        array as `mask`.
+
+    Raises
+    ------
+    InputError
+        The mask is not three-dimensional or the connectivity unknown.
+
+    References
+    ----------
+    Rosenfeld & Pfaltz 1966, J. ACM 13, 471.
+
+    Examples
+    --------
+    >>> label_objects(np.array([[[1, 0, 1], [0, 1, 1]]])).tolist()
+    [[[1, 0, 2], [0, 2, 2]]]
+    """
+    if mask.ndim != 3:
+        raise InputError(f"label_objects: the mask has {mask.ndim} axes but must have three (z, y, x)")
+    from fibtomo.ops._label_kernels import raster_order
+
+    labels, n = label_slab(to_host(mask != 0).astype(np.uint8), connectivity)
+    return like(mask, apply_lut(labels, raster_order(labels, n)))
+
+
+def label_slab(classes: NDArray[np.uint8], connectivity: Connectivity) -> tuple[NDArray[np.uint32], int]:
+    """Label the components of equal non-zero class in one slab; deterministic, numbers local to the slab."""
+    import cc3d
+
+    if connectivity not in {6, 18, 26}:
+        raise InputError(f"connectivity = {connectivity} must be 6, 18 or 26")
+    labels, n = cc3d.connected_components(
+        np.ascontiguousarray(classes), connectivity=connectivity, return_N=True, out_dtype=np.uint32
+    )
+    return labels, int(n)
+
+
+def full_boxes(shape: Shape) -> NDArray[np.int64]:
+    """Boxes (z, 4) [y0, y1, x0, x1) of a volume seen everywhere."""
+    return np.tile(np.array([0, shape[1], 0, shape[2]], dtype=np.int64), (shape[0], 1))
+
+
+def seen_boxes(phases: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bounding box (z, 4) [y0, y1, x0, x1) of what is not `OUTSIDE` in each slice; empty where nothing was seen.
+
+    Examples
+    --------
+    >>> seen_boxes(np.array([[[255, 0], [255, 1]]], dtype=np.uint8)).tolist()
+    [[0, 2, 1, 2]]
+    """
+    boxes = full_boxes(phases.shape)
+    for k in np.flatnonzero(phases.max(axis=(1, 2), initial=0) == OUTSIDE):
+        seen = phases[k] != OUTSIDE
+        rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        boxes[k] = (rows[0], rows[-1] + 1, cols[0], cols[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    return boxes
+
+
+def slab_components(
+    classes: NDArray[np.uint8], boxes: NDArray[np.int64], z0: int, nz: int, connectivity: Connectivity
+) -> Table:
+    """What one slab contributes to the components of the whole volume.
+
+    Parameters
+    ----------
+    classes
+        (z, y, x) uint8; 0 is background, equal other values may hang together.
+    boxes
+        (z, 4) seen region of each slice.
+    z0, nz
+        First slice of the slab, and slices of the whole volume.
+    connectivity
+        6, 18 or 26.
+
+    Returns
+    -------
+    partial
+        Number, class and statistics of the local components; first and last plane of labels (compressed).
+    """
+    from fibtomo.ops._label_kernels import component_statistics
+
+    labels, n = label_slab(classes, connectivity)
+    statistics = component_statistics(labels, n, z0, nz, boxes)
+    local_first = statistics[:, 1] - z0 * classes.shape[1] * classes.shape[2]
+    return {
+        "z0": z0,
+        "depth": len(classes),
+        "plane_shape": list(classes.shape[1:]),
+        "classes": classes.reshape(-1)[local_first],
+        "statistics": statistics,
+        "lower_plane": _packed(labels[0]),
+        "upper_plane": _packed(labels[-1]),
+        "edge_boxes": boxes[[0, -1]],
+    }
+
+
+def _packed(plane: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.compress(np.ascontiguousarray(plane), 1), dtype=np.uint8)
+
+
+def _unpacked(partial: Table, name: str) -> NDArray[np.uint32]:
+    plane = np.frombuffer(zlib.decompress(partial[name].tobytes()), dtype=np.uint32)
+    return plane.reshape(partial["plane_shape"])
+
+
+@dataclass(frozen=True)
+class Components:
+    """Components of a whole volume.
+
+    Attributes
+    ----------
+    statistics
+        (objects, columns) int64, columns as in `fibtomo.ops._label_kernels.COLUMNS`, rows in order of the numbers.
+    classes
+        (objects,) uint8.
+    starts
+        (slabs + 1,) first slice of every slab, and the end.
+    offsets
+        (slabs + 1,) where each slab's entries stand in `lut`.
+    lut
+        Global number of every local label, slab after slab.
+    """
+
+    statistics: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    lut: NDArray[np.uint32]
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """One statistic of all objects."""
+        from fibtomo.ops._label_kernels import COLUMNS
+
+        return self.statistics[:, COLUMNS.index(name)]
+
+    def touches(self, face: str) -> NDArray[np.bool_]:
+        """Which objects touch the outer face "z0", "z1", "y0", "y1", "x0" or "x1"."""
+        return (self.column("touches") >> FACES.index(face) & 1).astype(bool)
+
+
+def join_components(partials: Sequence[Table], connectivity: Connectivity) -> Components:
+    """Join the components of consecutive slabs and number them by first voxel."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    counts = np.array([len(t["classes"]) for t in partials], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    pairs = [_pairs(a, b, connectivity) + offsets[k : k + 2, None] for k, (a, b) in enumerate(pairwise(partials))]
+    lower, upper = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
+    total = int(offsets[-1])
+    classes = np.concatenate([t["classes"] for t in partials])
+    if total == 0:
+        group = np.empty(0, dtype=np.int64)
+    else:
+        graph = coo_array((np.ones(len(lower), dtype=np.int8), (lower, upper)), shape=(total, total))
+        group = connected_components(graph, directed=False)[1].astype(np.int64)
+    statistics = _summed(np.concatenate([t["statistics"] for t in partials]), group)
+    order = np.argsort(statistics[:, 1])
+    rank = np.empty(len(order), dtype=np.uint32)
+    rank[order] = np.arange(1, len(order) + 1, dtype=np.uint32)
+    starts = np.array([*(t["z0"] for t in partials), partials[-1]["z0"] + partials[-1]["depth"]], dtype=np.int64)
+    joined_classes = np.zeros(len(order), dtype=np.uint8)
+    joined_classes[group] = classes
+    found = Components(statistics[order], joined_classes[order], starts, offsets, rank[group])
+    _add_faces_between_slabs(found, partials)
+    return found
+
+
+def _pairs(below: Table, above: Table, connectivity: Connectivity) -> NDArray[np.int64]:
+    """Pairs (2, n) of local components, counted from 0, that touch across the face between two slabs."""
+    a, b = _unpacked(below, "upper_plane"), _unpacked(above, "lower_plane")
+    reach = {6: 0, 18: 1, 26: 2}[connectivity]
+    shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if abs(dy) + abs(dx) <= reach]
+    codes = []
+    for dy, dx in shifts:
+        p = a[max(0, -dy) : a.shape[0] - max(0, dy), max(0, -dx) : a.shape[1] - max(0, dx)]
+        q = b[max(0, dy) : b.shape[0] + min(0, dy), max(0, dx) : b.shape[1] + min(0, dx)]
+        both = (p > 0) & (q > 0)
+        codes.append(np.unique(p[both].astype(np.int64) << 32 | q[both]))
+    code = np.unique(np.concatenate(codes))
+    lower, upper = (code >> 32) - 1, (code & 0xFFFFFFFF) - 1
+    alike = below["classes"][lower] == above["classes"][upper]
+    return np.stack([lower[alike], upper[alike]])
+
+
+def _summed(statistics: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Statistics of the groups: sums, extremes and face bits of their members."""
+    from fibtomo.ops._label_kernels import COLUMNS
+
+    n = int(group.max(initial=-1)) + 1
+    joined = np.zeros((n, len(COLUMNS)), dtype=np.int64)
+    smallest = [COLUMNS.index(c) for c in ("first", "bbox_z0", "bbox_y0", "bbox_x0")]
+    largest = [COLUMNS.index(c) for c in ("bbox_z1", "bbox_y1", "bbox_x1")]
+    joined[:, smallest] = np.iinfo(np.int64).max
+    for c in range(len(COLUMNS)):
+        ufunc = np.minimum if c in smallest else np.maximum if c in largest else np.add
+        ufunc = np.bitwise_or if COLUMNS[c] == "touches" else ufunc
+        ufunc.at(joined[:, c], group, statistics[:, c])
+    return joined
+
+
+def _add_faces_between_slabs(found: Components, partials: Sequence[Table]) -> None:
+    from fibtomo.ops._label_kernels import plane_faces
+
+    faces = found.column("faces_z")
+    for k in range(len(partials) - 1):
+        below, above = partials[k], partials[k + 1]
+        lower = apply_lut(_unpacked(below, "upper_plane"), found.lut[found.offsets[k] : found.offsets[k + 1]])
+        upper = apply_lut(_unpacked(above, "lower_plane"), found.lut[found.offsets[k + 1] : found.offsets[k + 2]])
+        plane_faces(lower, upper, below["edge_boxes"][1], above["edge_boxes"][0], faces)
+
+
+def apply_lut(labels: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Replace local labels 1, 2, … by `numbers`; 0 stays."""
+    return np.concatenate([np.zeros(1, dtype=np.uint32), numbers])[labels]
+
+
+def object_columns(found: Components, scale: VoxelNm, unit: str) -> Table:
+    """Columns of the object table, one row per object.
+
+    Parameters
+    ----------
+    found
+        The objects.
+    scale, unit
+        (dz, dy, dx) and the name of its unit ("nm" or "voxel"), which closes the column names.
+
+    Returns
+    -------
+    columns
+        label, voxels, volume, equivalent diameter, centroid, bounding box (slices, rows, columns, half open), surface
+        (2/3 of the voxel faces, unbiased over orientations), sphericity, touches_border.
+    """
+    dz, dy, dx = scale
+    voxels = found.column("voxels")
+    count = np.maximum(voxels, 1)
+    volume = voxels * (dz * dy * dx)
+    area = [found.column(f"faces_{a}") * f for a, f in (("z", dy * dx), ("y", dz * dx), ("x", dz * dy))]
+    surface = 2.0 / 3.0 * np.sum(area, axis=0)
+    sphericity = np.full(len(voxels), np.nan)
+    np.divide(np.cbrt(36 * np.pi * volume**2), surface, out=sphericity, where=surface > 0)
+    columns: Table = {
+        "label": np.arange(1, len(voxels) + 1),
+        "voxels": voxels,
+        f"volume_{unit}3": volume,
+        f"equivalent_diameter_{unit}": np.cbrt(6 * volume / np.pi),
+    }
+    for axis, step in zip("zyx", scale, strict=True):
+        columns[f"centroid_{axis}_{unit}"] = found.column(f"sum_{axis}") / count * step
+    for axis in "zyx":
+        columns[f"bbox_{axis}0"] = found.column(f"bbox_{axis}0")
+        columns[f"bbox_{axis}1"] = found.column(f"bbox_{axis}1")
+    columns[f"surface_{unit}2"] = surface
+    columns["sphericity"] = sphericity
+    columns["touches_border"] = found.column("touches") != 0
+    return columns

@@ -1,0 +1,87 @@
+"""Stage from phase labels to numbered objects."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from fibtomo.backend.array import like, to_host
+from fibtomo.core.params import Params
+from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
+from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
+from fibtomo.errors import PipelineError
+from fibtomo.ops.labels import apply_lut, join_components, label_slab, object_columns, seen_boxes, slab_components
+
+
+class ComponentsParams(Params):
+    """Numbered objects: the connected components of one phase, with a table of their sizes and places."""
+
+    phase: int | None = Field(None, ge=0, lt=OUTSIDE, description="Phase to label; none: the brightest.")
+    connectivity: Literal[6, 18, 26] = Field(6, description="Voxels that hang together: 6 face, 18 edge, 26 corner.")
+
+
+def _needs(p: ComponentsParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+    return Needs(bytes_per_voxel=14.0)
+
+
+def brightest_phase(ctx: StageContext) -> int:
+    """Number of the brightest phase as far as the tables tell; 1 otherwise."""
+    return int(ctx.tables.get("threshold", {}).get("classes", 2)) - 1
+
+
+def _classes(phases: np.ndarray[Any, Any], p: ComponentsParams, ctx: StageContext) -> np.ndarray[Any, Any]:
+    phase = brightest_phase(ctx) if p.phase is None else p.phase
+    return (phases == phase).astype(np.uint8)
+
+
+def measure(block: Any, p: ComponentsParams, ctx: StageContext) -> Table:
+    """Components of the slab's own slices."""
+    phases = to_host(block[ctx.core_slices])
+    z0, nz = ctx.z0 + ctx.core[0], ctx.spec.shape[0]
+    return slab_components(_classes(phases, p, ctx), seen_boxes(phases), z0, nz, p.connectivity)
+
+
+def combine(partials: Sequence[Table], p: ComponentsParams, ctx: StageContext) -> Table:
+    """Global numbers for every slab's labels, and the object table."""
+    found = join_components(partials, p.connectivity)
+    columns = object_columns(found, ctx.spec.scale, ctx.spec.unit)
+    return {
+        **columns,
+        "columns": list(columns),
+        "starts": found.starts,
+        "offsets": found.offsets,
+        "lut": found.lut,
+    }
+
+
+def apply(block: Any, p: ComponentsParams, ctx: StageContext) -> Any:
+    """Label the slab again and give its labels their global numbers."""
+    table = ctx.tables["objects"]
+    starts = np.asarray(table["starts"])
+    k = int(np.searchsorted(starts, ctx.z0))
+    if k >= len(starts) - 1 or starts[k] != ctx.z0 or starts[k + 1] - starts[k] != len(block):
+        raise PipelineError(
+            f"label.components: slices {ctx.z0} to {ctx.z0 + len(block)} are not one of the slabs that were counted: "
+            "no stage after it may need neighbouring slices"
+        )
+    labels, _ = label_slab(_classes(to_host(block), p, ctx), p.connectivity)
+    return like(block, apply_lut(labels, table["lut"][table["offsets"][k] : table["offsets"][k + 1]]))
+
+
+register(
+    StageDef(
+        name="label.components",
+        kind=Kind.REDUCE,
+        params=ComponentsParams,
+        needs=_needs,
+        apply=apply,
+        measure=measure,
+        combine=combine,
+        consumes="phases",
+        makes="objects",
+        produces="objects",
+        optional=("threshold",),
+        citation="Rosenfeld & Pfaltz 1966, J. ACM 13, 471",
+    )
+)
