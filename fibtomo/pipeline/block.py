@@ -136,7 +136,7 @@ def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Tabl
     except MemoryError:
         if z1 - z0 < 2:
             raise DeviceMemoryError(
-                f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers or use a larger machine"
+                f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers"
             ) from None
     middle = (z0 + z1) // 2
     parts = [_chain(job, a, b, halo, tables, clock) for a, b in ((z0, middle), (middle, z1))]

@@ -182,14 +182,13 @@ def parse_pipeline(text: str, name: str) -> PipelineConfig:
     if not isinstance(stages, list) or not stages:
         raise PipelineError(f"{name}: 'stages' must list at least one stage")
     calls = tuple(_parse_call(entry, name) for entry in stages)
-    config = PipelineConfig(
+    return PipelineConfig(
         name=name,
         summary=str(data.get("summary", "")),
         calls=calls,
         input=_parse_part(InputConfig, data.get("input"), f"{name}: input"),
         output=_parse_part(OutputConfig, data.get("output"), f"{name}: output"),
     )
-    return config
 
 
 def _parse_part(model: type[Any], values: Any, where: str) -> Any:

@@ -120,8 +120,8 @@ class Ledger:
                 return True
             changed = [k for k in record if found["record"].get(k) != _plain(record[k])]
             raise OutputError(
-                f"{self.out} holds an unfinished run whose {', '.join(changed) or 'settings'} differ from this one; give another "
-                f"output folder, or --overwrite to start anew"
+                f"{self.out} holds an unfinished run whose {', '.join(changed) or 'settings'} differ from this one; give "
+                f"another output folder, or --overwrite to start anew"
             )
         if not overwrite:
             if (self.out / "run.json").exists():
@@ -130,9 +130,7 @@ class Ledger:
                 )
             strangers = [p.name for p in self.out.iterdir() if p.name not in {WORK, ".fibtomo-lock"}]
             if strangers:
-                raise OutputError(
-                    f"{self.out} is not empty (it holds {strangers[0]}) and no run of fibtomo; give another output folder"
-                )
+                raise OutputError(f"{self.out} holds {strangers[0]} and no run of fibtomo; give another output folder")
             if state.is_file():
                 raise OutputError(f"{self.out} holds an unfinished run; resume it, or add --overwrite to start anew")
         self._clear()

@@ -1,6 +1,5 @@
 """What a run leaves in its folder: OME-Zarr volume, tables, surface, report and provenance."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def _write_tables(state: RunState) -> None:
         if measurements.objects is not None:
             temporary = out / ".objects.csv.tmp"
             measurements.objects.to_csv(temporary, index=False)
-            os.replace(temporary, out / "objects.csv")
+            temporary.replace(out / "objects.csv")
 
 
 def _write_mesh(state: RunState) -> Any:

@@ -91,10 +91,11 @@ class _Builder:
     def build(self) -> list[Section]:
         for call in self.config.calls:
             stage = call.stage
+            self._close_before(call)
             lacking = [r for r in stage.requires if r not in self.roles]
             if lacking:
                 raise PipelineError(
-                    f"{self.config.name}: stage '{call.name}' needs the table '{lacking[0]}', which no earlier stage makes"
+                    f"{self.config.name}: stage '{call.name}' needs table '{lacking[0]}', which no earlier stage makes"
                 )
             if stage.consumes not in self.latest and not (self.open and self.open.kind == stage.consumes):
                 raise PipelineError(
@@ -120,10 +121,9 @@ class _Builder:
         role = call.stage.produces or ""
         if role in self.roles:
             raise PipelineError(f"{self.config.name}: two stages make the table '{role}' (the second is '{call.name}')")
-        self._uses_open_tables(call)
         self._opened(call.stage.consumes).measures.append(call)
 
-    def _uses_open_tables(self, call: Call) -> None:
+    def _close_before(self, call: Call) -> None:
         """A stage that reads a table measured in the open section must wait for its end."""
         wanted = {*call.stage.requires, *call.stage.optional}
         if self.open and wanted & {m.stage.produces for m in self.open.measures}:
@@ -274,8 +274,8 @@ def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: i
     if fits < 1:
         worst = max(m.bytes_for(1) for m in needs)
         raise DeviceMemoryError(
-            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers but the "
-            f"budget is {budget / 2**20:.0f} MiB: raise --memory or lower --workers"
+            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers but "
+            f"the budget is {budget / 2**20:.0f} MiB: raise --memory or lower --workers"
         )
     slab = min(fits, MAX_SLAB, max(1, -(-n_slices // workers)))
     return 1 << (slab.bit_length() - 1)
@@ -354,7 +354,7 @@ class Resolver:
 
 
 def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:
-    """Plan a whole run as if the slices moved only as the geometry says; the real slabs follow from the same functions."""
+    """Plan a whole run as if the slices moved only as the geometry says; the run itself uses the same functions."""
     sections = build_sections(config)
     resolver = Resolver(sections, raw, calibration, budget, workers)
     with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)

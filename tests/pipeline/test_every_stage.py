@@ -7,11 +7,11 @@ from stage_fixtures import CALIBRATION, array_for, spec_for
 from fibtomo.backend.array import to_dtype
 from fibtomo.core.source import ArraySource
 from fibtomo.core.stage import Kind, StageContext, get_stage, stage_names
+from fibtomo.io.zarr_store import ZarrSource, create_array
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block
 from fibtomo.pipeline.config import Call, PipelineConfig, parse_pipeline
 from fibtomo.pipeline.ledger import Ledger, write_table
 from fibtomo.pipeline.plan import Resolver, build_sections
-from fibtomo.io.zarr_store import ZarrSource, create_array
 
 NAMES = stage_names()
 SLABS = (1, 4, 7, 16, 64)

@@ -32,7 +32,7 @@ FORBIDDEN = {  # library -> the only layers that may name it
     "typer": {"cli"},
     "zarr": {"io", "pipeline"},
     "dask": {"io", "pipeline", "api", "napari_plugin"},
-    "pydantic": {"core", "builtin_stages", "pipeline", "napari_plugin"},
+    "pydantic": {"core", "phantom", "builtin_stages", "pipeline", "napari_plugin"},
 }
 SIBLINGS = [{"io", "ops"}, {"io", "backend"}, {"ops", "phantom"}]
 
