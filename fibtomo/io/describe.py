@@ -1,0 +1,73 @@
+"""What was read and believed, as rows for a table."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fibtomo.core.volume import Sourced
+from fibtomo.io.findings import listed
+from fibtomo.io.stack import Stack
+
+
+class Row(NamedTuple):
+    """One line of ``fibtomo info``."""
+
+    name: str
+    value: str
+    origin: str
+    confidence: str
+
+
+def describe(stack: Stack) -> list[Row]:
+    """Return what is known of a stack, most important first; an unknown value says so.
+
+    Returns
+    -------
+    list of Row
+        Name, value with unit, origin, confidence.
+    """
+    c = stack.calibration
+    n, rows, columns = stack.shape
+    files = stack.files
+    span = files[0].name if len(files) == 1 else f"{files[0].name} … {files[-1].name}"
+    result = [
+        Row("files", f"{len(files)}: {span}", str(stack.path), "given"),
+        Row("shape", f"{n} slices × {rows} rows × {columns} columns", "files", "given"),
+        Row("type", stack.dtype.name, "files", "given"),
+    ]
+    if len(stack.channels) > 1:
+        result.append(Row("channels", f"{', '.join(stack.channels)} (read: {stack.channel_name})", "files", "given"))
+    result += [
+        _row("pixel (dy × dx)", c.pixel_nm, "nm"),
+        _row("slice thickness", c.slice_nm, "nm"),
+        _row("slice positions", c.slice_z_nm, "nm")
+        if c.slice_z_nm
+        else Row("slice positions", "evenly spaced", "", ""),
+        _row("column angle", c.column_angle_deg, "°"),
+        _row("tilt corrected", c.tilt_corrected),
+        _row("tracked", c.tracked),
+    ]
+    if stack.missing:
+        result.append(Row("missing slices", listed(stack.missing), "file numbers", "given"))
+    if stack.bad_slices:
+        result.append(Row("bad slices", listed(stack.bad_slices), "files", "given"))
+    result += [_row(name.replace("_", " "), value) for name, value in (*c.others.items(), *stack.metadata.items())]
+    return result
+
+
+def _row(name: str, value: Sourced, unit: str = "") -> Row:
+    if not value:
+        return Row(name, "unknown", "", "unknown")
+    return Row(name, f"{_text(value.value)} {unit}".strip(), value.origin, value.confidence)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    if isinstance(value, (tuple, list)):
+        if len(value) > 4:
+            return f"{_text(value[0])} … {_text(value[-1])} ({len(value)} values)"
+        return " × ".join(_text(v) for v in value)
+    return str(value)
