@@ -31,7 +31,7 @@ DEFINITIONS = {
     "euler_density_6": "Euler number per volume, voxels joined by faces",
     "euler_density_26": "Euler number per volume, voxels joined by faces, edges or corners",
     "percolates": "1 if one {connectivity}-connected component touches both outer faces along {axis}",
-    "percolating_fraction": "share of the phase in {connectivity}-connected components that reach both faces along {axis}",
+    "percolating_fraction": "share of the phase in {connectivity}-connected components touching both faces, {axis}",
     "components": "number of {connectivity}-connected components",
     "largest_component_fraction": "share of the phase in its largest {connectivity}-connected component",
 }
@@ -252,9 +252,7 @@ def _phase_rows(
     error = float(np.hypot(fraction_error, threshold or 0.0))
     note = "" if threshold is None else "; the uncertainty includes the choice of the threshold"
     return [
-        _row(
-            "volume_fraction", phase, fraction, "1", float(np.hypot(fraction_error, threshold or 0.0)), threshold=note
-        ),
+        _row("volume_fraction", phase, fraction, "1", error, threshold=note),
         _row("surface_density", phase, surface, f"{unit}^-1", surface_error),
         _row("mean_chord", phase, chord, unit, chord_error),
         _row("euler_density", phase, mean, f"{unit}^-3", float(np.hypot(mean_error, (euler[0][0] - euler[1][0]) / 2))),
