@@ -39,7 +39,7 @@ def read_vendor(path: Path) -> VendorInfo | None:
         return read_dat_info(path)
     tags = read_tiff_tags(path)
     found = [reader(tags) for reader in (read_atlas, read_smartsem, read_tescan, read_orion, read_thermo) if tags]
-    found.append(read_sidecar(path))
+    found.append(read_sidecar(path, (tags.rows, tags.cols) if tags else None))
     known = [info for info in found if info is not None]
     if tags and not any(info.calibration.pixel_nm for info in known):
         known += [info for info in [read_plain(tags)] if info is not None]

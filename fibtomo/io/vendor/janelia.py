@@ -162,11 +162,12 @@ def read_dat_header(path: Path) -> DatHeader:
     (version,) = struct.unpack_from(">H", data, 4)
     if version not in _VERSIONS:
         raise StackError(f"{path.name} has version {version} of the .dat format; versions 1 to 9 are known")
-    values = {name: struct.unpack_from(f">{code}", data, at)[0] for name, (at, code) in _layout(version).items()}
+    layout = _layout(version)
+    values = {name: struct.unpack_from(f">{code}", data, at)[0] for name, (at, code) in layout.items()}
     channels, rows, cols = values["ChanNum"], values["YResolution"], values["XResolution"]
     if not (channels and rows and cols):
         raise StackError(f"{path.name} tells of {channels} channels of {rows} x {cols} pixels; its header is damaged")
-    raw = {name: _text(value) for name, value in values.items()}
+    raw = {name: _text(value, layout[name][1]) for name, value in values.items()}
     return DatHeader(
         channels, rows, cols, "uint8" if values["EightBit"] else "int16", _detectors(raw, channels), version, raw
     )
@@ -180,10 +181,10 @@ def _layout(version: int) -> dict[str, tuple[int, str]]:
     return layout
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, code: str) -> str:
     if isinstance(value, bytes):
         return decode(value.split(b"\0")[0]).strip()
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    return f"{value:.7g}" if code == "f" else str(value)
 
 
 def _detectors(raw: dict[str, str], channels: int) -> tuple[str, ...]:
@@ -208,15 +209,28 @@ def _info(header: DatHeader) -> VendorInfo:
     metadata = keys.collect(_FIELDS)
     metadata["detectors"] = Sourced(header.detectors, f"{keys.where} DetA to DetD", "given")
     warnings = ["Janelia headers do not tell the column angle (54° or 90° are in use): give --column-angle-deg"]
+    slice_nm = _slice_nm(keys)
+    if slice_nm:
+        warnings.append(f"slice thickness {slice_nm.value:g} nm follows from {slice_nm.origin}; check it")
     return VendorInfo(
         VENDOR,
-        Calibration(pixel_nm=pixel_pair(length, length), column_angle_deg=UNKNOWN),
+        Calibration(pixel_nm=pixel_pair(length, length), slice_nm=slice_nm),
         metadata,
         header.rows,
         header.detectors[0],
         warnings=warnings,
         raw=header.raw,
     )
+
+
+def _slice_nm(keys: Keys) -> Sourced:
+    """Advance per image: the pitch of the milling lines times the lines milled before each image."""
+    size, lines = keys.length_nm("MillingYSize", unit="µm"), keys.count("MillingYResolution")
+    per_image = keys.count("MillingLinesPerImage")
+    if not (size and lines and lines > 1 and per_image):
+        return UNKNOWN
+    origin = f"{keys.where} MillingYSize, MillingYResolution and MillingLinesPerImage"
+    return Sourced(float(f"{size.value / (lines - 1) * per_image:.6g}"), origin, "guess")
 
 
 def read_dat(path: Path) -> tuple[NDArray[Any], VendorInfo]:

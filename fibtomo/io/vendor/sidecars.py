@@ -13,10 +13,12 @@ _READERS = (read_hitachi_txt, read_jeol_txt, read_tescan_hdr)
 _MAX_BYTES = 1 << 20
 
 
-def read_sidecar(path: Path) -> VendorInfo | None:
-    """Facts beside the image `path`, or in it when it is a sidecar itself; ``None`` when there are none."""
+def read_sidecar(path: Path, size: tuple[int, int] | None = None) -> VendorInfo | None:
+    """Facts beside the image `path`, or in it when it is a sidecar itself; ``None`` when there are none.
+
+    `size` is (rows, columns) of the image; that of PNG and BMP is found here.
+    """
     is_sidecar = path.suffix.lower() in {".txt", ".hdr"}
-    size = None if is_sidecar else image_size(path)
     for candidate in [path] if is_sidecar else _candidates(path):
         try:
             with candidate.open("rb") as file:
@@ -24,7 +26,7 @@ def read_sidecar(path: Path) -> VendorInfo | None:
         except OSError:
             continue
         for reader in _READERS:
-            info = reader(text, f"sidecar {candidate.name}", size)
+            info = reader(text, f"sidecar {candidate.name}", size or image_size(path))
             if info is not None:
                 return info
     return None

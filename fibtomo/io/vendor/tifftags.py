@@ -50,6 +50,9 @@ def read_tiff_tags(path: Path) -> TiffTags | None:
                 return None
         with tifffile.TiffFile(path) as tif:
             page = tif.pages.first
+            rows, cols = int(page.imagelength), int(page.imagewidth)
+            if rows < 1 or cols < 1:
+                return None
             private = {}
             for code in PRIVATE_TAGS:
                 tag = page.tags.get(code)
@@ -58,8 +61,8 @@ def read_tiff_tags(path: Path) -> TiffTags | None:
                     private[code] = tif.filehandle.read(tag.valuebytecount)
             return TiffTags(
                 path=path,
-                rows=int(page.imagelength),
-                cols=int(page.imagewidth),
+                rows=rows,
+                cols=cols,
                 private=private,
                 description=str(page.description or ""),
                 resolution=(_ratio(page.tags.get(283)), _ratio(page.tags.get(282))),
@@ -89,7 +92,7 @@ def file_tail(path: Path, size: int = _TAIL_BYTES) -> bytes:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(rows, columns) of a TIFF, PNG or BMP; ``None`` for anything else."""
+    """(rows, columns) of a PNG or BMP; ``None`` for anything else."""
     try:
         with path.open("rb") as file:
             head = file.read(26)
@@ -97,9 +100,8 @@ def image_size(path: Path) -> tuple[int, int] | None:
         return None
     if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
         cols, rows = struct.unpack(">II", head[16:24])
-        return rows, cols
-    if head[:2] == b"BM" and len(head) == 26:
+    elif head[:2] == b"BM" and len(head) == 26:
         cols, rows = struct.unpack("<ii", head[18:26])
-        return abs(rows), cols
-    tags = read_tiff_tags(path)
-    return (tags.rows, tags.cols) if tags else None
+    else:
+        return None
+    return (abs(rows), cols) if rows and cols > 0 else None
