@@ -1,0 +1,123 @@
+"""What can compute here: the CPU or an NVIDIA card, how much memory is free, and why a card cannot be used."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from fibtomo.backend import memory
+from fibtomo.errors import BackendUnavailableError, InputError
+
+_WAY_OUT = (
+    "install fibtomo[gpu13] (fibtomo[gpu12] for Volta and Pascal cards or drivers older than CUDA 13), or use cpu"
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place to compute.
+
+    Attributes
+    ----------
+    kind
+        "cpu" or "cuda".
+    index
+        Number of the card; 0 for the CPU.
+    name
+        Name for people.
+    free_bytes, total_bytes
+        Memory when the device was selected: host memory for the CPU, the card's own for CUDA.
+    """
+
+    kind: str
+    index: int
+    name: str
+    free_bytes: int
+    total_bytes: int
+
+    def __str__(self) -> str:
+        label = self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+        return f"{label} ({self.name}, {self.free_bytes / 2**30:.1f} of {self.total_bytes / 2**30:.1f} GiB free)"
+
+
+@cache
+def gpu_status() -> tuple[bool, str]:
+    """Whether a CUDA device really computes, and its name or the reason why not.
+
+    A tiny kernel is compiled and run, because a card without a compiler, or one too old for it, shows only then.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        return False, f"cupy cannot be imported ({error})"
+    if not cupy.cuda.is_available():
+        return False, "there is no NVIDIA driver or no CUDA device"
+    try:
+        (cupy.arange(3, dtype="float32") * 2).sum().get()
+        return True, _card_name(0)
+    except (RuntimeError, OSError, cupy.cuda.compiler.CompileException) as error:
+        reason = str(error).strip().partition("\n")[0]
+        return False, f"the CUDA device cannot run a kernel ({type(error).__name__}: {reason})"
+
+
+def select_device(request: str = "auto") -> Device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    request
+        "auto" (the first CUDA device that works, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    BackendUnavailableError
+        CUDA is asked for but not usable; the message says why and what to install.
+    InputError
+        `request` is none of the above.
+
+    Examples
+    --------
+    >>> select_device("cpu").kind
+    'cpu'
+    """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", request)
+    if match is None:
+        raise InputError(f"device '{request}' must be auto, cpu, cuda or cuda:N")
+    if request == "cpu":
+        return _cpu()
+    usable, reason = gpu_status()
+    if usable:
+        return _card(int(match[1] or 0))
+    if request == "auto":
+        return _cpu()
+    raise BackendUnavailableError(f"device '{request}' is not available: {reason}; {_WAY_OUT}")
+
+
+def default_workers() -> int:
+    """Threads worth starting: the cores this process may use, within its container's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = memory.container_cores()
+    return max(1, min(cores, int(share + 0.5) if share else cores))
+
+
+def _cpu() -> Device:
+    free, total = memory.host_memory()
+    return Device("cpu", 0, f"{default_workers()} cores", free, total)
+
+
+def _card(index: int) -> Device:
+    import cupy
+
+    count = cupy.cuda.runtime.getDeviceCount()
+    if index >= count:
+        raise BackendUnavailableError(f"device 'cuda:{index}' does not exist: there are {count}, numbered from 0")
+    with cupy.cuda.Device(index):
+        free, total = cupy.cuda.runtime.memGetInfo()
+        pooled = cupy.get_default_memory_pool().free_bytes()
+    return Device("cuda", index, _card_name(index), int(free + pooled), int(total))
+
+
+def _card_name(index: int) -> str:
+    import cupy
+
+    return str(cupy.cuda.runtime.getDeviceProperties(index)["name"].decode())

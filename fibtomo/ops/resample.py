@@ -1,0 +1,276 @@
+"""Drift, shear, foreshortening and slice positions undone in one interpolation of the raw slices.
+
+Resampling once instead of once per correction keeps noise and resolution as they were recorded. Each target voxel
+is a weighted sum over a few slices around it, each sampled at its own sub-pixel place; kernels and edges are described
+in `fibtomo.ops._taps`, the map itself in `fibtomo.core.geometry.ResampleGrid`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from fibtomo.backend.array import is_cupy, namespace, to_dtype
+from fibtomo.backend.kernels import C_TYPES, KernelModule, launch, load_kernel
+from fibtomo.backend.threads import map_ranges
+from fibtomo.core.geometry import Geometry, ResampleGrid, make_grid
+from fibtomo.errors import InputError
+from fibtomo.ops._taps import KERNELS, Kernel, axis_taps, slice_taps, slices_per_step
+
+_SLAB = 32
+"""Target slices per task: enough to share source lines between them, few enough to stay in cache."""
+
+
+@dataclass(frozen=True)
+class SlabTables:
+    """Taps of one slab of target slices; layouts as in ``kernels/resample.cu``."""
+
+    z_slice: Any
+    z_weight: Any
+    box: Any
+    y_first: Any
+    y_weight: Any
+    x_first: Any
+    x_weight: Any
+
+
+def taps_needed(grid: ResampleGrid, method: str = "cubic") -> int:
+    """Usable slices that `method` needs on either side of any target position, for `ResampleGrid.source_range`."""
+    kernel = _kernel(method)
+    scale = slices_per_step(np.arange(grid.shape[0], dtype=np.float64), grid.z_index[grid.good], kernel)
+    return max(1, ceil(kernel.radius * float(scale.max(initial=1.0))))
+
+
+def source_range(grid: ResampleGrid, z0: int, z1: int, method: str = "cubic") -> tuple[int, int]:
+    """Source slices [a, b) that `resample_slab` needs to make target slices [z0, z1)."""
+    return grid.source_range(z0, z1, taps_needed(grid, method))
+
+
+def resample_slab(
+    source: Any, grid: ResampleGrid, source_z0: int, z0: int, z1: int, *, method: str = "cubic", fill: float = 0.0
+) -> Any:
+    """Make target slices [z0, z1) of `grid`.
+
+    Parameters
+    ----------
+    source
+        (slices, rows, columns) NumPy or CuPy array: slices from `source_z0` on, at least those of `source_range`;
+        uint8, uint16, int16 or float32.
+    grid
+        The map from target voxels to source pixels.
+    source_z0
+        Index in the stack of the first slice of `source`.
+    z0, z1
+        Target slices to make.
+    method
+        "cubic" (Keys, a = -1/2), "linear", "lanczos3", or "nearest" for labels. Where the target is coarser than
+        the source, the first three are widened against aliasing.
+    fill
+        Value of voxels that the slices around them do not show (outside `ResampleGrid.valid_boxes`).
+
+    Returns
+    -------
+    array
+        (z1 - z0, ny, nx) float32, of the same kind as `source`; slabs put together equal the whole bit for bit.
+
+    Raises
+    ------
+    InputError
+        `source` lacks a needed slice, or has another frame size or an unsupported type; the method is unknown.
+
+    Examples
+    --------
+    >>> stack = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    >>> grid = make_grid(Geometry(voxel_nm=(10.0, 10.0, 10.0)), stack.shape, voxel_nm=5.0)
+    >>> resample_slab(stack[:2], grid, 0, 1, 2, method="linear").shape
+    (1, 7, 9)
+    """
+    if source.dtype.name not in C_TYPES:
+        raise InputError(f"resampling takes {', '.join(C_TYPES)} slices, not {source.dtype.name}; convert them first")
+    if source.ndim != 3 or tuple(source.shape[1:]) != tuple(grid.source_shape):
+        raise InputError(f"slices of shape {source.shape} do not fit a grid made for slices of {grid.source_shape}")
+    xp = namespace(source)
+    source = xp.ascontiguousarray(source)
+    tables = _slab_tables(xp, grid, _kernel(method), source_z0, len(source), z0, z1)
+    if is_cupy(source):
+        return gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, grid.shape, fill)
+    return _gather_on_host(source, tables, grid.shape, fill)
+
+
+def resample_stack(
+    array: Any, grid: ResampleGrid, *, method: str = "cubic", fill: float = 0.0, workers: int | None = None
+) -> Any:
+    """Resample a whole (z, y, x) array in memory onto `grid`, slab by slab over `workers` threads.
+
+    Returns
+    -------
+    array
+        Float32 array of `grid.shape`, of the same kind as `array`.
+
+    Raises
+    ------
+    InputError
+        As `resample_slab`.
+    """
+    out = namespace(array).empty(grid.shape, dtype=np.float32)
+    _fill_slabs(out, lambda a, b: array[a:b], grid, method, fill, 1 if is_cupy(array) else workers)
+    return out
+
+
+def resample(
+    stack: Any,
+    geometry: Geometry,
+    drift: Any = None,
+    voxel_nm: float | tuple[float, float, float] | None = None,
+    *,
+    method: str = "cubic",
+    crop: str = "auto",
+    fill: float = 0.0,
+    workers: int | None = None,
+) -> Any:
+    """Resample a stack to true scale in the specimen frame, with one interpolation.
+
+    Parameters
+    ----------
+    stack
+        (z, y, x) array (NumPy or CuPy), or a source with ``read(z0, z1)`` and ``spec`` such as `open_stack` gives.
+    geometry
+        How the slices were projected.
+    drift
+        (n, 2) apparent motion (dy, dx) in pixels with the shear included, or an object with ``shifts_px`` and
+        perhaps ``bad_slices``; ``None`` takes the motion that the geometry expects.
+    voxel_nm
+        Target voxel; ``None`` takes the finest of the three true spacings, isotropic.
+    method
+        "cubic", "linear", "lanczos3", or "nearest" for labels.
+    crop
+        "valid", "all" or "auto", see `fibtomo.core.geometry.make_grid`.
+    fill
+        Value of voxels that no slice shows.
+    workers
+        Threads; ``None`` takes all cores.
+
+    Returns
+    -------
+    array
+        (z, y, x) volume, rounded to the input's type; float input gives float32.
+
+    Raises
+    ------
+    InputError
+        Shifts, method or element type do not fit.
+
+    Examples
+    --------
+    >>> stack = np.full((4, 20, 30), 7, np.uint8)
+    >>> volume = resample(stack, Geometry(voxel_nm=(10.0, 5.0, 5.0), column_angle_deg=52.0, tracked=True))
+    >>> volume.shape, volume.dtype, int(volume.min())
+    ((7, 25, 30), dtype('uint8'), 7)
+    """
+    whole = None if hasattr(stack, "read") else namespace(stack).asarray(stack)
+    shape, dtype = (stack.spec.shape, np.dtype(stack.spec.dtype)) if whole is None else (whole.shape, whole.dtype)
+    if len(shape) != 3:
+        raise InputError(f"a stack has the axes (z, y, x), not the shape {tuple(shape)}")
+    grid = make_grid(
+        geometry,
+        tuple(shape),
+        getattr(drift, "shifts_px", drift),
+        voxel_nm,
+        crop,
+        tuple(getattr(drift, "bad_slices", ()) or ()),
+    )
+    read: Callable[[int, int], Any] = stack.read if whole is None else lambda a, b: whole[a:b]
+    out = namespace(whole).empty(grid.shape, dtype=np.float32 if dtype.kind == "f" else dtype)
+    _fill_slabs(out, lambda a, b: _gatherable(read(a, b)), grid, method, fill, 1 if is_cupy(out) else workers)
+    return out
+
+
+def _fill_slabs(
+    out: Any, read: Callable[[int, int], Any], grid: ResampleGrid, method: str, fill: float, workers: int | None
+) -> None:
+    taps = taps_needed(grid, method)
+
+    def fill_slab(z0: int, z1: int) -> None:
+        a, b = grid.source_range(z0, z1, taps)
+        out[z0:z1] = to_dtype(resample_slab(read(a, b), grid, a, z0, z1, method=method, fill=fill), out.dtype)
+
+    map_ranges(fill_slab, grid.shape[0], _SLAB, workers)
+
+
+def _gatherable(slices: Any) -> Any:
+    """`slices` in a type the gather takes, without loss of what float32 can hold."""
+    if slices.dtype.kind == "f":
+        return slices.astype(np.float32, copy=False)
+    if slices.dtype.kind == "b":
+        return slices.view(np.uint8)
+    return slices.astype(slices.dtype.newbyteorder("="), copy=False)
+
+
+def _kernel(method: str) -> Kernel:
+    try:
+        return KERNELS[method]
+    except KeyError:
+        raise InputError(f"resampling method '{method}' must be one of {', '.join(KERNELS)}") from None
+
+
+def _slab_tables(
+    xp: Any, grid: ResampleGrid, kernel: Kernel, source_z0: int, slices: int, z0: int, z1: int
+) -> SlabTables:
+    good = grid.good
+    at, z_weight = slice_taps(np.arange(z0, z1, dtype=np.float64), grid.z_index[good], kernel)
+    z_slice = good[at] - source_z0
+    if z_slice.size and not 0 <= z_slice.min() <= z_slice.max() < slices:
+        raise InputError(
+            f"target slices {z0} to {z1} need source slices {z_slice.min() + source_z0} to "
+            f"{z_slice.max() + source_z0 + 1}, but {source_z0} to {source_z0 + slices} were given"
+        )
+    here = slice(source_z0, source_z0 + slices)
+    axes = [
+        axis_taps(xp.asarray(start[here])[:, None] + xp.arange(length) * scale, count, scale, kernel)
+        for start, scale, length, count in (
+            (grid.row_start, grid.row_scale, grid.shape[1], grid.source_shape[0]),
+            (grid.col_start, grid.col_scale, grid.shape[2], grid.source_shape[1]),
+        )
+    ]
+    boxes = xp.asarray(grid.valid_boxes(z0, z1))
+    return SlabTables(xp.asarray(z_slice.astype(np.int32)), xp.asarray(z_weight), boxes, *axes[0], *axes[1])
+
+
+def gather_on_device(
+    module: KernelModule, source: Any, tables: SlabTables, shape: tuple[int, int, int], fill: float
+) -> Any:
+    """Run the CUDA gather of `module` on contiguous `source`; `shape` is that of the whole target."""
+    t = tables
+    out = namespace(source).empty((len(t.box), *shape[1:]), dtype=np.float32)
+    arrays = (source, out, t.z_slice, t.z_weight, t.box, t.y_first, t.y_weight, t.x_first, t.x_weight)
+    counts = (t.z_slice.shape[1], len(t.y_weight), len(t.x_weight), *source.shape, *out.shape)
+    launch(module, "resample", out.shape, (*arrays, *counts, float(fill)))
+    return out
+
+
+def _gather_on_host(source: Any, tables: SlabTables, shape: tuple[int, int, int], fill: float) -> Any:
+    from fibtomo.ops._resample_cpu import gather
+
+    t = tables
+    out = np.empty((len(t.box), *shape[1:]), dtype=np.float32)
+    rows_used = np.zeros((len(source), 2), dtype=np.int32)
+    rows_used[:, 0] = shape[1]
+    used, z = t.z_slice[t.z_weight != 0], np.nonzero(t.z_weight)[0]
+    np.minimum.at(rows_used[:, 0], used, t.box[z, 0])
+    np.maximum.at(rows_used[:, 1], used, t.box[z, 1])
+    gather(
+        source,
+        out,
+        t.z_slice,
+        t.z_weight,
+        t.box,
+        t.y_first,
+        t.y_weight,
+        t.x_first,
+        t.x_weight,
+        rows_used,
+        np.float32(fill),
+    )
+    return out

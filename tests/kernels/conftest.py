@@ -1,0 +1,48 @@
+"""Kernel tests run without a card: compiled by NVRTC for real cards, executed by `cuda_on_host` on the CPU."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cuda_on_host
+
+from fibtomo.backend.kernels import kernel_source, type_options
+
+
+def require(obstacle: str | None) -> None:
+    """Skip for `obstacle` on a developer's machine; in CI the tools have to be there."""
+    if obstacle and os.environ.get("CI"):
+        pytest.fail(obstacle)
+    if obstacle:
+        pytest.skip(obstacle)
+
+
+@pytest.fixture(scope="session")
+def host_module() -> Callable[..., cuda_on_host.HostRawModule]:
+    """Compile text, or one of the project's kernels by name, for the CPU; each variant once."""
+    require(cuda_on_host.missing())
+    return functools.cache(cuda_on_host.HostRawModule)
+
+
+@pytest.fixture(scope="session")
+def host_kernel(host_module) -> Callable[..., cuda_on_host.HostRawModule]:
+    """Compile ``kernels/<name>.cu`` with the given element types for the CPU."""
+    return lambda name, **types: host_module(kernel_source(name), type_options(**types))
+
+
+@pytest.fixture(scope="session")
+def nvrtc():
+    """cupy's own binding of the compiler that makes kernels on a user's machine."""
+    try:
+        from cupy_backends.cuda.libs import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        require(f"compiling kernels needs cupy and NVRTC ({error})")
+    return nvrtc
