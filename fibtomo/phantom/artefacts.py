@@ -55,7 +55,7 @@ class ShineThrough(Params):
     """Back walls seen through unfilled pores, fading with depth."""
 
     decay_nm: float = Field(60.0, gt=0, le=1e5, description="Depth at which a wall has lost 63 % of its brightness, nm.")
-    step_nm: float = Field(8.0, gt=0, le=1e4, description="Step of the ray along z, nm; crossings are interpolated.")
+    step_nm: float = Field(10.0, gt=0, le=1e4, description="Step of the ray along z, nm; crossings are interpolated.")
 
 
 class EdgeRim(Params):

@@ -60,7 +60,7 @@ def pack_balls(radii: Float, box: Float, rng: np.random.Generator, what: str) ->
     ----------
     Widom, J. Chem. Phys. 44, 3888 (1966), random sequential addition.
     """
-    from fibtomo.phantom._cells import place
+    from fibtomo.phantom._loops import place
 
     centres = place(radii, rng.random((TRIES_PER_BALL * len(radii), 3)) * box, box)
     if np.isnan(centres).any():
@@ -129,7 +129,7 @@ class Particles(Specimen):
 
     def depth_nm(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Float:
         """Distance below the nearest particle surface, negative outside (not farther than one median radius)."""
-        from fibtomo.phantom._cells import depth_in_balls
+        from fibtomo.phantom._loops import depth_in_balls
 
         cells, radii = self._balls
         points, shape = cells.points(z_nm, y_nm, x_nm)
@@ -193,7 +193,7 @@ class InclinedColumns(LevelSpecimen):
 
     def level(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Float:
         """Distance (nm, in the x–y plane) inside the nearest column."""
-        from fibtomo.phantom._cells import depth_in_balls
+        from fibtomo.phantom._loops import depth_in_balls
 
         cells, radii = self._discs
         z, y, x = (np.asarray(a, dtype=np.float64) for a in (z_nm, y_nm, x_nm))
@@ -246,7 +246,7 @@ class Polycrystal(Specimen):
 
     def grain(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> NDArray[np.int64]:
         """Number of the grain (0 to 999; the specimen repeats after 10 grain sizes)."""
-        from fibtomo.phantom._cells import nearest_seed
+        from fibtomo.phantom._loops import nearest_seed
 
         cells, _ = self._grains
         points, shape = cells.points(z_nm, y_nm, x_nm)

@@ -166,15 +166,20 @@ class NanoporousMetal(LevelSpecimen):
 
 
 def _sum_of_waves(vectors: Float, phases: Float, z: ArrayLike, y: ArrayLike, x: ArrayLike) -> Float:
-    """Sum of cos(k·r + φ); when only x varies along the last axis it is two matrix products."""
+    """Sum of cos(k·r + φ); two matrix products where each line of samples runs along x in the same steps."""
+    from fibtomo.phantom._loops import sum_of_products
+
     z, y, x = (np.asarray(a, dtype=np.float64) for a in (z, y, x))
     shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
-    z, y, x = (a.reshape((1,) * (len(shape) - a.ndim) + a.shape) for a in (z, y, x))
+    z, y, x = (a.reshape((1,) * (max(1, len(shape)) - a.ndim) + a.shape) for a in (z, y, x))
     kz, ky, kx = vectors.T
-    if shape and z.shape[-1] == y.shape[-1] == 1 and x.size == x.shape[-1]:
-        before = z * kz + y * ky + phases
-        along = kx[:, None] * x.reshape(1, -1)
-        return np.asarray(np.cos(before) @ np.cos(along) - np.sin(before) @ np.sin(along))
+    first = x[..., :1]
+    steps = (x - first).reshape(-1, x.shape[-1])[0]
+    if z.shape[-1] == y.shape[-1] == 1 and np.abs(x - first - steps).max() < 1e-9:
+        line = z * kz + y * ky + first * kx + phases
+        along = kx[:, None] * steps
+        line = line.reshape(-1, len(phases))
+        return np.asarray(sum_of_products(np.cos(line), np.cos(along), np.sin(line), np.sin(along))).reshape(shape)
     total = np.zeros(shape)
     for i, phase in enumerate(phases):
         total += np.cos(kz[i] * z + ky[i] * y + kx[i] * x + phase)

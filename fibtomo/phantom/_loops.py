@@ -1,4 +1,7 @@
-"""Compiled searches in a periodic cell list (imported only when such a specimen is sampled)."""
+"""Compiled loops of the specimens (imported only when one is sampled).
+
+No fast-math and no matrix library: the same bits on every machine and with any number of threads.
+"""
 
 import numpy as np
 from numba import njit
@@ -6,6 +9,19 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def sum_of_products(a: Float, b: Float, c: Float, d: Float) -> Float:
+    """``a @ b - c @ d`` for (m, waves) and (waves, n) matrices."""
+    out = np.zeros((a.shape[0], b.shape[1]))
+    for row in range(a.shape[0]):
+        line = out[row]
+        for wave in range(a.shape[1]):
+            p, q = a[row, wave], c[row, wave]
+            for col in range(b.shape[1]):
+                line[col] += p * b[wave, col] - q * d[wave, col]
+    return out
 
 
 @njit(nogil=True, cache=True)
