@@ -1,5 +1,6 @@
 """One calibration out of what user, project, image tags and container say, with every contradiction named."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -57,6 +58,9 @@ class UserFacts:
 def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> tuple[Calibration, list[Finding]]:
     """Choose each value from the first source that knows it: user, then `sources` in order, then mere defaults.
 
+    The pixel size is the exception: the tags of an image say how it was taken, a project only how it was planned (key
+    frames, changed settings), so the last of the sure `sources` is asked first.
+
     Parameters
     ----------
     user
@@ -75,7 +79,8 @@ def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> t
     findings: list[Finding] = []
     chosen: dict[str, Any] = {}
     for name in _FIELDS:
-        known = [value for c in (stated, *sources) if (value := getattr(c, name))]
+        order = reversed(sources) if name == "pixel_nm" else sources
+        known = [value for c in (stated, *order) if (value := getattr(c, name))]
         sure = [value for value in known if value.confidence not in _UNSURE]
         chosen[name] = (sure or known or [UNKNOWN])[0]
         findings += [_contradiction(name, sure[0], v) for v in sure[1:] if not _agree(sure[0].value, v.value)]
@@ -92,7 +97,11 @@ def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> t
 
 
 def slice_positions(
-    calibration: Calibration, numbers: Sequence[int] | None, step: int, files_z_nm: Sequence[float] | None
+    calibration: Calibration,
+    n_slices: int,
+    numbers: Sequence[int] | None,
+    step: int,
+    files_z_nm: Sequence[float] | None,
 ) -> tuple[Calibration, list[Finding]]:
     """Add the slice positions that file names hold, or that follow from gaps in their numbers.
 
@@ -100,12 +109,16 @@ def slice_positions(
     ----------
     calibration
         May hold measured positions already, which stay.
+    n_slices
+        Number of slices; a single one has no positions.
     numbers, step
         Slice numbers and their usual step.
     files_z_nm
         Positions from the file names.
     """
     measured = calibration.slice_z_nm
+    if n_slices < 2:
+        return replace(calibration, slice_z_nm=UNKNOWN), []
     if measured:
         return _with_positions(calibration, measured)
     if files_z_nm is not None:
@@ -206,7 +219,7 @@ def _agree(a: Any, b: Any, tolerance: float = _TOLERANCE) -> bool:
 
 
 def _has_gap(numbers: Sequence[int], step: int) -> bool:
-    return any(b - a != step for a, b in zip(numbers, numbers[1:], strict=False))
+    return any(b - a != step for a, b in itertools.pairwise(numbers))
 
 
 def _stated(value: Any) -> Sourced:
@@ -220,7 +233,7 @@ def _three_lengths(voxel_nm: Any) -> tuple[float | None, ...]:
         values = ()
     if len(values) != 3 or any(v is not None and not (np.isfinite(v) and v > 0) for v in values):
         raise InputError(
-            f"voxel_nm = {voxel_nm!r} must be three positive lengths in nm (slice thickness, pixel height, pixel width), "
+            f"voxel_nm = {voxel_nm!r} must be three positive lengths in nm (slice thickness, pixel height and width), "
             f"as in --voxel-nm 10 5 5, or 'unknown'"
         )
     return values

@@ -68,7 +68,7 @@ def open_folder(folder: Path, *, pattern: str | None = None, skip_bad: bool = Fa
 
 
 def open_files(files: Sequence[Path], *, skip_bad: bool = False) -> Opened:
-    """Open image files, already in order, as the slices of one detector.
+    """Open image files, already in order, as the slices of one detector; no project is looked for.
 
     Raises
     ------
@@ -77,9 +77,7 @@ def open_files(files: Sequence[Path], *, skip_bad: bool = False) -> Opened:
     """
     findings: list[Finding] = []
     readers = _readers(Series(list(files), None), skip_bad, findings)
-    return Opened(
-        readers, dict.fromkeys(readers, tuple(files)), findings=findings, volume=False, folder=files[0].parent
-    )
+    return Opened(readers, dict.fromkeys(readers, tuple(files)), findings=findings, volume=False)
 
 
 def _listed_files(folder: Path, pattern: str | None) -> tuple[list[Path], list[Path]]:

@@ -26,10 +26,10 @@ def read_image(path: Path) -> NDArray[Any]:
     StackError
         ITK cannot read the file.
     """
-    import SimpleITK as sitk
+    import SimpleITK
 
     try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
     except RuntimeError as error:
         raise StackError(f"{path} cannot be read ({_reason(error)}); it may be truncated: copy it again") from None
 
@@ -42,9 +42,9 @@ def read_header(path: Path) -> tuple[tuple[int, ...], str, tuple[float, ...]]:
     StackError
         ITK cannot read the header.
     """
-    import SimpleITK as sitk
+    import SimpleITK
 
-    reader = sitk.ImageFileReader()
+    reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -52,7 +52,7 @@ def read_header(path: Path) -> tuple[tuple[int, ...], str, tuple[float, ...]]:
         raise StackError(f"{path} cannot be read ({_reason(error)}); check that it is what its name says") from None
     if reader.GetNumberOfComponents() > 1:
         raise StackError(f"{path} holds {reader.GetNumberOfComponents()} values per voxel; save one channel per file")
-    dtype = sitk.GetArrayViewFromImage(sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())).dtype
+    dtype = SimpleITK.GetArrayViewFromImage(SimpleITK.Image([1] * reader.GetDimension(), reader.GetPixelID())).dtype
     return tuple(reader.GetSize()[::-1]), dtype.name, tuple(reader.GetSpacing()[::-1])
 
 
@@ -64,16 +64,16 @@ def write_image(path: Path, array: NDArray[Any], voxel_nm: VoxelNm | None, *, co
     OutputError
         ITK cannot write the file.
     """
-    import SimpleITK as sitk
+    import SimpleITK
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
     if voxel_nm:
         scale = 1 / _MM if is_nifti(path) else 1.0
         image.SetSpacing([v * scale for v in reversed(voxel_nm)])
         if not is_nifti(path):
             image.SetMetaData("voxel_unit", "nm")
     try:
-        sitk.WriteImage(image, str(path), useCompression=compress)
+        SimpleITK.WriteImage(image, str(path), useCompression=compress)
     except RuntimeError as error:
         raise OutputError(f"{path} cannot be written ({_reason(error)})") from None
 

@@ -1,5 +1,6 @@
 """What the names of slice files say: natural order, slice numbers, detectors side by side, gaps."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ _SLICE_WORD = re.compile(r"(slice|section|image|img|frame|layer|cut|z)[\s_\-.#]*
 _WORDS = re.compile(r"[^\s_\-.#()\[\]]+")
 _MOST_CHANNELS = 8
 
-_DETECTOR_ORDER = "etd se se1 se2 sed hese2 everhart inlens tld ict ult mirror t1 ice bse esb cbs abs vcd mdbse".split()
+_DETECTOR_ORDER = (
+    *("etd", "se", "se1", "se2", "sed", "hese2", "everhart", "inlens", "tld", "ict", "mirror", "t1", "ice"),
+    *("bse", "esb", "cbs", "abs", "vcd", "mdbse"),
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def find_gaps(numbers: Sequence[int]) -> tuple[int, list[int]] | None:
 
     Returns None where the numbers do not run regularly (times, identifiers).
     """
-    steps = [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
     if not steps:
         return 1, []
     counts = Counter(steps)

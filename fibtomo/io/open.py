@@ -99,10 +99,10 @@ def open_stack(
     calibration, findings = _calibration(opened, project, main, facts)
     reader = opened.readers[name]
     rows, cropped = _kept_rows(reader, main, crop_info_bar, bool(opened.images))
-    step, missing = (find_gaps(opened.numbers) if opened.numbers else None) or (1, [])
+    _step, missing = (find_gaps(opened.numbers) if opened.numbers else None) or (1, [])
     chosen = _chosen(slices, reader.shape[0])
     calibration = selected(calibration, reader.shape[0], chosen)
-    numbers = tuple(opened.numbers[k] for k in chosen) if opened.numbers and missing is not None else None
+    numbers = tuple(opened.numbers[k] for k in chosen) if opened.numbers else None
     return Stack(
         path=place,
         readers=_same_shape(opened.readers, name, findings),
@@ -235,12 +235,13 @@ def _calibration(
     if calibration.slice_z_nm and len(calibration.slice_z_nm.value) != n_slices:
         calibration = replace(calibration, slice_z_nm=UNKNOWN)
     if not (infos and infos[0][1].vendor == "TIFF" and calibration.pixel_nm.origin == "user"):
-        findings += [Finding("vendor", text) for text in dict.fromkeys(t for _, i in infos for t in i.warnings)]
+        findings += [Finding("vendor", text) for text in infos[0][1].warnings] if infos else []
     findings += [*more, *_changed_pixels(infos)]
     if facts.in_voxels:
         return calibration, findings
     step, _ = (find_gaps(opened.numbers) if opened.numbers else None) or (0, [])
-    calibration, more = slice_positions(calibration, opened.numbers if step else None, step, opened.z_nm)
+    numbers = opened.numbers if step else None
+    calibration, more = slice_positions(calibration, n_slices, numbers, step, opened.z_nm)
     return calibration, findings + more
 
 
@@ -263,8 +264,8 @@ def _changed_pixels(infos: list[tuple[Path, VendorInfo]]) -> list[Finding]:
         first_path, first = known[0]
         if any(abs(a / b - 1) > _PIXEL_TOLERANCE for a, b in zip(value, first, strict=True)):
             text = (
-                f"the pixel size changes within the stack: {first[1]:.6g} nm in {first_path.name}, {value[1]:.6g} nm in "
-                f"{path.name}; split the stack there, or give --voxel-nm to override"
+                f"the pixel size changes within the stack: {first[1]:.6g} nm in {first_path.name}, {value[1]:.6g} nm "
+                f"in {path.name}; split the stack there, or give --voxel-nm to override"
             )
             return [Finding("contradiction", text, files=(first_path.name, path.name))]
     return []

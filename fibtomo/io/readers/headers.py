@@ -9,6 +9,7 @@ import numpy as np
 
 from fibtomo.errors import StackError
 
+_LONGEST_HEADER = 1 << 16
 _NRRD_TYPES = {
     **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
@@ -45,9 +46,14 @@ class RawFile:
     header: str
 
 
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST_HEADER)
+
+
 def read_nrrd(path: Path) -> RawFile | None:
     """Header of an uncompressed NRRD; None where the voxels are compressed."""
-    head = path.open("rb").read(1 << 16)
+    head = _start(path)
     if not head.startswith(b"NRRD"):
         raise StackError(f"{path} is no NRRD file")
     end = re.search(rb"\r?\n\r?\n|$", head)
@@ -90,7 +96,7 @@ def _nrrd_unit(fields: dict[str, str]) -> str | None:
 
 def read_metaimage(path: Path) -> RawFile | None:
     """Header of an uncompressed MetaImage; None where the voxels are compressed or split into several files."""
-    head = path.open("rb").read(1 << 16)
+    head = _start(path)
     match = re.search(rb"ElementDataFile\s*=\s*([^\r\n]+)\r?\n?", head)
     if match is None:
         raise StackError(f"{path} is no MetaImage file (no ElementDataFile line)")
@@ -118,7 +124,7 @@ def read_metaimage(path: Path) -> RawFile | None:
 
 def noted_unit(path: Path) -> str | None:
     """Unit that this package notes in the headers it writes through ITK."""
-    match = re.search(rb"voxel_unit\s*(?::=|=)\s*(\w+)", path.open("rb").read(1 << 16))
+    match = re.search(rb"voxel_unit\s*(?::=|=)\s*(\w+)", _start(path))
     return match.group(1).decode() if match else None
 
 

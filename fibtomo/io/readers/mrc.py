@@ -13,6 +13,8 @@ from fibtomo.errors import StackError
 from fibtomo.io.findings import Finding
 from fibtomo.io.readers.base import Opened, VolumeReader, layouts
 
+_UNSET_NM = 0.1
+"""1 Å: what headers hold that nobody has set."""
 SUFFIXES = (".mrc", ".rec", ".st", ".map", ".mrcs", ".preali", ".ali")
 
 
@@ -40,9 +42,7 @@ def open_mrc(path: Path) -> Opened:
 
     try:
         with mrcfile.open(path, mode="r", permissive=True, header_only=True) as file:
-            header = file.header
-            if header is None:
-                raise ValueError("no header")
+            header: Any = file.header
             dtype = mrcfile.utils.data_dtype_from_header(header)
             shape = mrcfile.utils.data_shape_from_header(header)
             voxel = tuple(float(file.voxel_size[axis]) / 10 for axis in "zyx")
@@ -54,7 +54,7 @@ def open_mrc(path: Path) -> Opened:
         raise StackError(f"{path} is cut short ({path.stat().st_size} of {needed} bytes); copy it again")
     channels = layouts(shape, what=str(path))
     readers = {n: MrcReader(path, layout, dtype.str, offset=offset) for n, layout in channels.items()}
-    if all(v > 0 and v != 0.1 for v in voxel):  # noqa: PLR2004  1 Å is what unset headers hold
+    if all(v > 0 and v != _UNSET_NM for v in voxel):
         dz, dy, dx = voxel
         calibration = Calibration(Sourced((dy, dx), "MRC header", "given"), Sourced(dz, "MRC header", "given"))
         return Opened(readers, calibration=calibration)

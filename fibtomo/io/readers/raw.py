@@ -121,7 +121,7 @@ def _opened(raw: RawFile) -> Opened:
 
 def _scale(spacing: tuple[float, ...] | None, unit: str | None, name: str) -> tuple[Calibration, list[Finding]]:
     """Voxel size from a header's spacing (z, y, x); without a unit only a plausible millimetre value is believed."""
-    if spacing is None or len(spacing) < 3 or all(s == 1 for s in spacing) and unit is None:
+    if spacing is None or len(spacing) < 3 or (all(s == 1 for s in spacing) and unit is None):
         return Calibration(), []
     origin, confidence = f"spacing in {name}", "given"
     if unit is None and max(spacing[-3:]) <= _LARGEST_MM:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.core.volume import Sourced
 from fibtomo.errors import StackError
 from fibtomo.io.findings import Finding
 from fibtomo.io.readers.base import Opened, VolumeReader, layouts
@@ -82,7 +81,7 @@ def open_tiff(path: Path) -> Opened:
             shape, axes = series.get_shape(squeeze=False), series.get_axes(squeeze=False)
             offset = series.dataoffset if page.is_memmappable else None
             dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder if offset is not None else "=").str
-            names = _channel_names(tif)
+            names, is_ome = _channel_names(tif), bool(tif.is_ome)
     except (TiffFileError, struct.error, IndexError, KeyError, ValueError) as error:
         if isinstance(error, StackError):
             raise
@@ -100,9 +99,11 @@ def open_tiff(path: Path) -> Opened:
     if axes.endswith("S") and len(readers) > 1:
         readers, finding = colour_samples(readers, path.name)
         findings.append(finding)
-    images = {name: (path,) for name in readers}
-    metadata = {"series_axes": Sourced(axes, "TIFF structure", "given")}
-    return Opened(readers, images, metadata=metadata, findings=findings, volume=first.shape[0] > 1, folder=path.parent)
+    images = dict.fromkeys(readers, (path,))
+    several = first.shape[0] > 1
+    return Opened(
+        readers, images, findings=findings, volume=is_ome and several, folder=path.parent if several else None
+    )
 
 
 def _check_complete(path: Path, series: Any) -> None:
