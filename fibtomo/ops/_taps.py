@@ -120,7 +120,7 @@ def slice_taps(z: Float, z_slices: Float, kernel: Kernel) -> tuple[NDArray[np.in
         best = np.where((weight**2).sum(axis=0) <= _MAX_NOISE_GAIN, weight, best)
     main = np.take_along_axis(index, best.argmax(axis=0)[None], axis=0)
     return (
-        np.where(best == 0, main, index).astype(np.int64).T,
+        np.ascontiguousarray(np.where(best == 0, main, index).T, dtype=np.int64),
         np.ascontiguousarray(best.T, dtype=np.float32),
     )
 

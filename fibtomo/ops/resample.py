@@ -38,7 +38,7 @@ class SlabTables:
 
 def taps_needed(grid: ResampleGrid, method: str = "cubic") -> int:
     """Usable slices that `method` needs on either side of any target position, for `ResampleGrid.source_range`."""
-    kernel = _kernel(method)
+    kernel = find_kernel(method)
     scale = slices_per_step(np.arange(grid.shape[0], dtype=np.float64), grid.z_index[grid.good], kernel)
     return max(1, ceil(kernel.radius * float(scale.max(initial=1.0))))
 
@@ -93,7 +93,7 @@ def resample_slab(
         raise InputError(f"slices of shape {source.shape} do not fit a grid made for slices of {grid.source_shape}")
     xp = namespace(source)
     source = xp.ascontiguousarray(source)
-    tables = _slab_tables(xp, grid, _kernel(method), source_z0, len(source), z0, z1)
+    tables = slab_tables(xp, grid, find_kernel(method), source_z0, len(source), z0, z1)
     if is_cupy(source):
         return gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, grid.shape, fill)
     return _gather_on_host(source, tables, grid.shape, fill)
@@ -208,14 +208,14 @@ def _gatherable(slices: Any) -> Any:
     return slices.astype(slices.dtype.newbyteorder("="), copy=False)
 
 
-def _kernel(method: str) -> Kernel:
+def find_kernel(method: str) -> Kernel:
     try:
         return KERNELS[method]
     except KeyError:
         raise InputError(f"resampling method '{method}' must be one of {', '.join(KERNELS)}") from None
 
 
-def _slab_tables(
+def slab_tables(
     xp: Any, grid: ResampleGrid, kernel: Kernel, source_z0: int, slices: int, z0: int, z1: int
 ) -> SlabTables:
     good = grid.good
