@@ -1,0 +1,53 @@
+"""Stages that remove curtaining."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fibtomo.core.params import Params
+from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
+from fibtomo.core.volume import VolumeSpec
+from fibtomo.ops.curtaining import remove_curtaining
+
+
+class CurtainParams(Params):
+    """Removal of curtains, slice by slice; slices without curtains are not changed."""
+
+    method: Literal["auto", "gradient", "wavelet_fft"] = Field(
+        "auto", description="gradient: robust grey steps; wavelet_fft: Münch 2009; auto: what measures best."
+    )
+    angle_deg: Annotated[float, Field(ge=-45, le=45)] | Literal["auto"] = Field(
+        "auto", description="Lean of the curtains to the right on their way down, ±45°; auto: per slice."
+    )
+    strength: float = Field(1.0, ge=0, le=1, description="Share of the curtains that is subtracted, 0 to 1.")
+    length_px: float = Field(20.0, ge=2, le=1000, description="Smoothing along the curtains, rows, 2 to 1000.")
+    width_px: float = Field(60.0, ge=2, le=1000, description="Curtains much wider are left in, columns, 2 to 1000.")
+
+
+def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:  # noqa: ARG001
+    """Subtract the curtains of every slice."""
+    return remove_curtaining(
+        block,
+        method=params.method,
+        angle_deg=params.angle_deg,
+        strength=params.strength,
+        length_px=params.length_px,
+        width_px=params.width_px,
+    )
+
+
+def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+    """One slice at a time: its temporaries take about 85 bytes per pixel, whatever the slab."""
+    return Needs(bytes_per_voxel=24.0)
+
+
+register(
+    StageDef(
+        name="curtain.wavelet_fft",
+        kind=Kind.SLICE,
+        params=CurtainParams,
+        needs=needs,
+        apply=apply,
+        citation="Münch et al., Opt. Express 17 (2009) 8567, doi:10.1364/OE.17.008567",
+    )
+)
