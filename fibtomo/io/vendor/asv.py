@@ -9,14 +9,13 @@ from typing import Any
 
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.vendor.info import ProjectInfo
-from fibtomo.io.vendor.keys import Field, Keys
+from fibtomo.io.vendor.keys import Field, Keys, whole_numbers
 from fibtomo.io.vendor.markup import flatten, local_name, parse_xml
 from fibtomo.io.vendor.thermo import COLUMN_ANGLE_DEG, VENDOR
 from fibtomo.io.vendor.tilt import default_column_angle
 from fibtomo.io.vendor.units import convert, parse_quantity
 
 _NUMBER_IN_NAME = re.compile(r"(\d+)(?=\.[^.]+$)")
-_NUMBER_ATTRIBUTES = ("Number", "SliceNumber", "Index", "Id")
 _FIELDS = (
     Field("application", ("ApplicationName",)),
     Field("software", ("ApplicationVersion",)),
@@ -87,8 +86,8 @@ def _slices(root: Any) -> Iterator[tuple[int, float | None, float | None]]:
     """(number, target nm, measured nm) of every slice; thicknesses are in m, "NaN" where not measured."""
     results = [item for item in root.iter() if local_name(item) == "Results"] or [root]
     for k, item in enumerate((s for result in results for s in result if local_name(s) == "Slice"), 1):
-        said = next((item.get(name) for name in _NUMBER_ATTRIBUTES if (item.get(name) or "").isdigit()), k)
-        yield int(said), _nm(item.get("TargetThickness")), _nm(item.get("MeasuredThickness"))
+        said = whole_numbers(item.get("Number") or item.get("SliceNumber") or "")
+        yield said[0] if said else k, _nm(item.get("TargetThickness")), _nm(item.get("MeasuredThickness"))
 
 
 def _nm(metres: str | None) -> float | None:

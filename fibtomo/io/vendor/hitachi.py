@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fibtomo.core.volume import UNKNOWN, Calibration
 from fibtomo.io.vendor.info import VendorInfo, sized
-from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair
+from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair, whole_numbers
 from fibtomo.io.vendor.tilt import default_column_angle
 
 VENDOR = "Hitachi"
@@ -31,7 +31,7 @@ def read_hitachi_txt(text: str, where: str, size: tuple[int, int] | None) -> Ven
     instrument = metadata.get("instrument", UNKNOWN).value or "this instrument"
     is_orthogonal = any(name in instrument.upper() for name in _ORTHOGONAL)
     length = keys.length_nm(_SECTION + "PixelSize", unit="nm")
-    cols_said = keys.count(_SECTION + "DataSize")
+    cols_said, rows_said = (*whole_numbers(keys.raw.get(_SECTION + "DataSize", "")), 0, 0)[:2]
     info = VendorInfo(
         VENDOR,
         Calibration(
@@ -39,16 +39,11 @@ def read_hitachi_txt(text: str, where: str, size: tuple[int, int] | None) -> Ven
             column_angle_deg=default_column_angle(90.0, instrument) if is_orthogonal else UNKNOWN,
         ),
         metadata,
-        _rows_said(keys),
+        rows_said or None,
         metadata.get("detector", UNKNOWN).value,
         warnings=[]
         if is_orthogonal
         else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg"],
         raw=dict(keys.raw),
     )
-    return sized(info, *size, cols_said) if size else replace(info, image_rows=None)
-
-
-def _rows_said(keys: Keys) -> int | None:
-    parts = keys.raw.get(_SECTION + "DataSize", "").lower().split("x")
-    return int(parts[1]) if len(parts) == 2 and parts[1].strip().isdigit() else None
+    return sized(info, *size, cols_said or None) if size else replace(info, image_rows=None)

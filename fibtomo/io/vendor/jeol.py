@@ -2,7 +2,7 @@
 
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.vendor.info import VendorInfo
-from fibtomo.io.vendor.keys import Field, Keys
+from fibtomo.io.vendor.keys import Field, Keys, whole_numbers
 from fibtomo.io.vendor.tilt import default_column_angle, no_ion_column
 
 VENDOR = "JEOL"
@@ -59,23 +59,38 @@ def _pixel_nm(keys: Keys, size: tuple[int, int] | None) -> tuple[Sourced, int | 
     """
     bar_px = keys.number("$$SM_MICRON_BAR")
     marker = keys.length_nm("$$SM_MICRON_MARKER", unit="µm")
-    full = [int(part) for part in keys.raw.get("$CM_FULL_SIZE", "").split() if part.isdigit()]
     if not (bar_px and bar_px.value > 0 and marker):
         return UNKNOWN, None, [f"{keys.where}: no micron bar, so the pixel size is unknown; give --voxel-nm"]
-    reduction = full[0] / size[1] if size and len(full) == 2 and full[0] > 0 else 1.0
-    length = marker.value / bar_px.value * reduction
-    warnings = []
+    reduction, image_rows, warnings = _reduction(keys, size)
     if bar_px.value < _COARSE_BAR_PX:
-        warnings.append(
+        warnings.insert(
+            0,
             f"{bar_px.origin} = {bar_px.value:.0f} px is rounded, so the pixel size is known to "
-            f"{100 / bar_px.value:.0f} % only"
+            f"{100 / bar_px.value:.0f} % only",
         )
-    if reduction != 1.0:
-        warnings.append(
-            f"the image has {size[1] if size else 0} columns, {keys.where} $CM_FULL_SIZE tells of {full[0]}: "
-            f"exported at another size, the pixel size was multiplied by {reduction:g}"
+    length = marker.value / bar_px.value * (reduction or 1.0)
+    return Sourced((length, length), bar_px.origin, "given" if reduction else "guess"), image_rows, warnings
+
+
+def _reduction(keys: Keys, size: tuple[int, int] | None) -> tuple[float | None, int | None, list[str]]:
+    """Full-size columns per column of the file (``None`` when the sizes do not fit), and its image rows."""
+    text = keys.raw.get("$CM_FULL_SIZE", "")
+    full = whole_numbers(text)
+    if size is None:
+        return 1.0, full[1] if len(full) == 2 else None, []
+    rows, cols = size
+    reduction = full[0] / cols if full else 0.0
+    image_rows = round(full[1] / reduction) if len(full) == 2 and reduction else 0
+    if not 0 < image_rows <= rows:
+        warning = (
+            f"{keys.where} $CM_FULL_SIZE = {text[:40]!r} does not fit an image of {cols} x {rows} pixels, "
+            "so its pixel size may be another; check it or give --voxel-nm"
         )
-    image_rows = round(full[1] / reduction) if len(full) == 2 and full[1] > 0 else None
-    if size and image_rows and image_rows > size[0]:
-        image_rows = None
-    return Sourced((length, length), bar_px.origin, "given"), image_rows, warnings
+        return None, None, [warning]
+    if reduction == 1.0:
+        return reduction, image_rows, []
+    warning = (
+        f"the image has {cols} columns, {keys.where} $CM_FULL_SIZE tells of {full[0]}: exported at another size, "
+        f"the pixel size was multiplied by {reduction:g}"
+    )
+    return reduction, image_rows, [warning]

@@ -115,6 +115,11 @@ class Keys:
         return Sourced(value, f"{self.where} {key}", "given")
 
 
+def whole_numbers(text: str) -> list[int]:
+    """Unsigned whole numbers of up to 9 digits in a text like "1280 960" or "1280x960"."""
+    return [int(number) for number in re.findall(r"(?<!\d)[0-9]{1,9}(?!\d)", text)]
+
+
 def pixel_pair(rows: Sourced, cols: Sourced) -> Sourced:
     """(dy, dx) in nm; one length stands for both where the other is missing."""
     best = cols or rows

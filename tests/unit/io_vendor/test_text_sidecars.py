@@ -67,6 +67,15 @@ def test_jeol_microprobe_has_no_ion_column(tmp_path: Path) -> None:
     assert "8530F" in info.warnings[0]
 
 
+@pytest.mark.parametrize("full", ["¹60 960", "", "1280", "9" * 5000, "0 0"])
+def test_jeol_full_size_that_does_not_fit(tmp_path: Path, full: str) -> None:
+    info = read_vendor(bmp(tmp_path, 1024, 1280, JEOL.replace("1280 960", full)))
+    assert info.calibration.pixel_nm.value == pytest.approx((100_000 / 101,) * 2)
+    assert info.calibration.pixel_nm.confidence == "guess"
+    assert info.image_rows is None
+    assert "does not fit" in info.warnings[0]
+
+
 def test_jeol_without_bar(tmp_path: Path) -> None:
     info = read_vendor(bmp(tmp_path, 1024, 1280, JEOL.replace("BAR 101", "BAR 0")))
     assert not info.calibration.pixel_nm
