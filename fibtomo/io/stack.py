@@ -221,10 +221,13 @@ class _Sliced:
     def __init__(self, stack: Stack) -> None:
         self.stack, self.shape, self.dtype, self.ndim = stack, stack.shape, stack.dtype, 3
 
-    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
-        z = range(self.shape[0])[key[0]]
+    def __getitem__(self, key: "tuple[slice | int, ...]") -> NDArray[Any]:
+        first, *rest = key
+        if isinstance(first, int):
+            return self.stack.read(first, first + 1)[(0, *rest)]
+        z = range(self.shape[0])[first]
         block = self.stack.read(z.start, max(z.stop, z.start))
-        return block[(slice(None, None, z.step), *key[1:])]
+        return block[(slice(None, None, z.step), *rest)]
 
 
 def read_type(stored: str) -> "np.dtype[Any]":
@@ -257,7 +260,7 @@ def measured_range(reader: Reader, chosen: range, rows: tuple[int, int]) -> tupl
     if not lows:
         return value_range_of(dtype)
     low, high = min(lows), max(highs)
-    if 0 <= low and 0.1 < high <= 1:
+    if low >= 0 and 0.1 < high <= 1:
         return 0.0, 1.0
     margin = 0.1 * (high - low) or 0.5
     return low - margin, high + margin

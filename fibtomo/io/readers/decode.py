@@ -1,5 +1,6 @@
 """Decode one image file to its pixels."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def decode(path: Path) -> NDArray[Any]:
 
         data = path.read_bytes()
         return imagecodecs.png_decode(data) if suffix == ".png" else imagecodecs.jpeg8_decode(data)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, IndexError, struct.error) as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise StackError(f"{path} cannot be decoded ({reason}); copy it again or pass --skip-bad") from None
 

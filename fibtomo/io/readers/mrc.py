@@ -1,5 +1,6 @@
 """MRC volumes (IMOD, cryo-EM tools)."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +41,14 @@ def open_mrc(path: Path) -> Opened:
     """
     import mrcfile
 
+    with path.open("rb") as start:
+        if start.read(212)[-4:-1] != b"MAP":
+            raise StackError(f"{path} is no MRC file (its header lacks the word MAP)")
     try:
-        with mrcfile.open(path, mode="r", permissive=True, header_only=True) as file:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            mrcfile.open(path, "r", permissive=True, header_only=True) as file,
+        ):
             header: Any = file.header
             dtype = mrcfile.utils.data_dtype_from_header(header)
             shape = mrcfile.utils.data_shape_from_header(header)

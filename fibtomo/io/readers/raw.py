@@ -18,6 +18,7 @@ from fibtomo.io.units import length_nm
 
 HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz", ".img")
 _SIDECARS = (".json", ".nhdr", ".mhd", ".hdr")
+_LARGEST_NIFTI_HEADER = 1 << 24
 _LARGEST_MM = 0.1
 
 
@@ -69,10 +70,24 @@ def open_header(path: Path) -> Opened:
     if raw is not None:
         return _opened(raw)
     shape, dtype, spacing = read_header(path)
+    if is_nifti(path):
+        _check_nifti(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     readers = {n: ItkReader(path, layout, dtype) for n, layout in layouts(shape, what=str(path)).items()}
     unit = "mm" if is_nifti(path) else noted_unit(path)
     calibration, findings = _scale(spacing, unit, path.name)
     return Opened(readers, calibration=calibration, findings=findings)
+
+
+def _check_nifti(path: Path, voxel_bytes: int) -> None:
+    """ITK fills what is missing of a NIfTI file with zeros, so its length is looked at here."""
+    size = path.stat().st_size
+    if path.suffix.casefold() == ".gz":
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            size = int.from_bytes(file.read(4), "little")
+        voxel_bytes %= 1 << 32
+    if not voxel_bytes <= size <= voxel_bytes + _LARGEST_NIFTI_HEADER:
+        raise StackError(f"{path} is cut short; copy it again")
 
 
 def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None, offset: int = 0) -> Opened:

@@ -75,7 +75,7 @@ def open_tiff(path: Path) -> Opened:
     try:
         with TiffFile(path) as tif:
             number, series = max(enumerate(tif.series), key=lambda item: item[1].size)
-            _check_complete(path, series)
+            _check_complete(path, tif, series)
             page = series.keyframe
             inverted = page.photometric == 0
             shape, axes = series.get_shape(squeeze=False), series.get_axes(squeeze=False)
@@ -106,8 +106,13 @@ def open_tiff(path: Path) -> Opened:
     )
 
 
-def _check_complete(path: Path, series: Any) -> None:
+def _check_complete(path: Path, tif: Any, series: Any) -> None:
     size = path.stat().st_size
+    n_pages = len(tif.pages)
+    tif.filehandle.seek(tif.pages.next_page_offset)
+    link = tif.filehandle.read(tif.tiff.offsetsize)
+    if any(link):
+        raise StackError(f"{path} is cut short: only {n_pages} of its pages are there; copy it again")
     if series.dataoffset is not None:
         end = series.dataoffset + series.nbytes
     else:

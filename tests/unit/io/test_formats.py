@@ -103,7 +103,9 @@ def test_ome_tiff_with_channels(tmp_path, volume, options):
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_zarr_array(tmp_path, volume, zarr_format):
-    array = zarr.create_array(tmp_path / "a.zarr", shape=volume.shape, chunks=(2, 20, 20), dtype="u1", zarr_format=zarr_format)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=volume.shape, chunks=(2, 20, 20), dtype="u1", zarr_format=zarr_format
+    )
     array[:] = volume
     stack = open_stack(tmp_path / "a.zarr", voxel_nm=VOXEL)
     check(stack, volume)
@@ -223,7 +225,7 @@ def test_spacing_without_unit(tmp_path, volume):
 
 def test_nrrd_with_stated_unit_and_windows_line_ends(tmp_path, volume):
     header = (
-        'NRRD0004\r\ntype: uint8\r\ndimension: 3\r\nsizes: 50 40 6\r\nspacings: 0.005 0.006 0.01\r\n'
+        "NRRD0004\r\ntype: uint8\r\ndimension: 3\r\nsizes: 50 40 6\r\nspacings: 0.005 0.006 0.01\r\n"
         'units: "um" "um" "um"\r\nencoding: raw\r\n\r\n'
     )
     (tmp_path / "a.nrrd").write_bytes(header.encode() + volume.tobytes())
@@ -277,7 +279,8 @@ def test_facts_of_an_open_stack_are_overridden(volume):
 
 
 @pytest.mark.parametrize(
-    ("stored", "read", "value"), [("bool", "uint8", 255), ("int32", "float32", 1), ("float64", "float32", 1), ("int8", "int16", 1)]
+    ("stored", "read", "value"),
+    [("bool", "uint8", 255), ("int32", "float32", 1), ("float64", "float32", 1), ("int8", "int16", 1)],
 )
 def test_other_number_types(tmp_path, stored, read, value):
     data = np.zeros((4, 20, 20), stored)
