@@ -168,6 +168,8 @@ def slab_surface(
 
     lattice = (ceil(shape[0] / bin_factor), ceil(shape[1] / bin_factor), ceil(shape[2] / bin_factor))
     start, stop = ceil(core[0] / bin_factor), ceil(core[1] / bin_factor)
+    if start == stop:
+        return {"keys": np.empty(0, np.int64), "vertices": np.empty((0, 3)), "faces": np.empty((0, 3), np.int32)}
     binned, lowest = _binned(field, first, shape[0], bin_factor)
     if smooth_px:
         binned = gaussian_filter(binned, smooth_px / bin_factor, mode="nearest", truncate=TRUNCATE)
@@ -189,12 +191,11 @@ _TABLE = lru_cache(maxsize=1)(triangle_table)
 
 def _binned(field: NDArray[np.float32], first: int, nz: int, factor: int) -> tuple[NDArray[np.float32], int]:
     """Means over cubes of `factor` voxels aligned with the whole volume, and the index of the first."""
-    lowest = ceil(first / factor)
-    field = field[lowest * factor - first :]
+    lowest, end = ceil(first / factor), first + len(field)
     if factor == 1:
         return field, lowest
-    if first + len(field) < nz or nz % factor == 0:
-        field = field[: len(field) // factor * factor]
+    highest = ceil(nz / factor) if end == nz else end // factor
+    field = field[lowest * factor - first : highest * factor - first]
     pad = [(0, -n % factor) for n in field.shape]
     field = np.pad(field, pad, mode="edge")
     z, y, x = (n // factor for n in field.shape)
