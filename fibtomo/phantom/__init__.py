@@ -1,9 +1,12 @@
 """A virtual FIB-SEM: analytic specimens, imaged with every known artefact, and the truth behind each slice."""
 
-from fibtomo.phantom.microscope import Acquisition, acquire
 from fibtomo.phantom.artefacts import Artefacts
-from fibtomo.phantom.specimens import Specimen, describe, make_specimen
+from fibtomo.phantom.catalogue import describe, make_specimen
+from fibtomo.phantom.microscope import Acquisition, acquire
+from fibtomo.phantom.samples import acquire_sample, samples, write_sample
+from fibtomo.phantom.specimens import Specimen
 from fibtomo.phantom.truth import Truth, load_truth
+from fibtomo.phantom.write import write_slices
 
 __all__ = [
     "Acquisition",
@@ -11,7 +14,11 @@ __all__ = [
     "Specimen",
     "Truth",
     "acquire",
+    "acquire_sample",
     "describe",
     "load_truth",
     "make_specimen",
+    "samples",
+    "write_sample",
+    "write_slices",
 ]

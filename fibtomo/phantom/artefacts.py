@@ -54,7 +54,9 @@ class BadSlices(Params):
 class ShineThrough(Params):
     """Back walls seen through unfilled pores, fading with depth."""
 
-    decay_nm: float = Field(60.0, gt=0, le=1e5, description="Depth at which a wall has lost 63 % of its brightness, nm.")
+    decay_nm: float = Field(
+        60.0, gt=0, le=1e5, description="Depth at which a wall has lost 63 % of its brightness, nm."
+    )
     step_nm: float = Field(10.0, gt=0, le=1e4, description="Step of the ray along z, nm; crossings are interpolated.")
 
 
@@ -80,9 +82,15 @@ class Curtains(Params):
     width_px: float = Field(2.0, gt=0, le=100, description="Median width (lognormal, 1 to 10 pixels), pixels.")
     decay_px: float = Field(300.0, gt=0, le=1e6, description="Decay length along the streak, pixels.")
     angle_deg: float = Field(0.0, ge=-45, le=45, description="Mean angle against the image columns.")
-    rocking_deg: float = Field(0.0, ge=0, le=20, description="Half the angle between the two directions of a rocking mill.")
-    at_pores: float = Field(0.6, ge=0, le=1, description="Share of streaks that start inside the specimen, not at its surface.")
-    slice_correlation: float = Field(0.7, ge=0, lt=1, description="Correlation of a streak between neighbouring slices.")
+    rocking_deg: float = Field(
+        0.0, ge=0, le=20, description="Half the angle between the two directions of a rocking mill."
+    )
+    at_pores: float = Field(
+        0.6, ge=0, le=1, description="Share of streaks that start inside the specimen, not at its surface."
+    )
+    slice_correlation: float = Field(
+        0.7, ge=0, lt=1, description="Correlation of a streak between neighbouring slices."
+    )
     multiplicative: float = Field(0.6, ge=0, le=1, description="Share that scales with the signal; the rest is added.")
     per_column: float = Field(0.5, gt=0, le=10, description="Streaks per image column.")
 

@@ -14,9 +14,10 @@ from fibtomo.errors import InputError
 from fibtomo.phantom import effects
 from fibtomo.phantom._threads import per_slice
 from fibtomo.phantom.artefacts import Artefacts
+from fibtomo.phantom.catalogue import make_specimen
 from fibtomo.phantom.motion import Float, draw_sequences, generator
-from fibtomo.phantom.specimens import Specimen, make_specimen
-from fibtomo.phantom.truth import Truth
+from fibtomo.phantom.specimens import Specimen
+from fibtomo.phantom.truth import Truth, per_pixel
 
 DTYPES = ("uint8", "uint16", "float32")
 
@@ -151,20 +152,21 @@ def image(truth: Truth, k: int) -> NDArray[Any]:
 
 
 def emission(truth: Truth, k: int) -> Float:
-    """Signal (rows, columns) that leaves the face of slice `k`: phases, shine-through, rims, shading, curtains, charging."""
+    """Signal (rows, columns) that leaves the face of slice `k`, before the beam blurs it."""
     on, specimen = truth.artefacts, truth.specimen
     _, dy, dx = truth.geometry.true_voxel_nm
-    composition = truth.slice_composition(k)
+    samples = truth.slice_samples(k)
     greys = np.asarray(specimen.greys)
-    signal = np.tensordot(greys, composition, axes=1)
+    pore = per_pixel(samples == 0)
+    signal = per_pixel(greys[samples])
     if on.shine_through is not None and specimen.porous:
         slope = tan(radians(truth.geometry.face_angle_deg))
         wall = effects.shine_through(
             specimen, *truth.coordinates_nm(k), slope, on.shine_through.decay_nm, on.shine_through.step_nm
         )
-        signal = signal + composition[0] * (wall - greys[0])
+        signal = signal + pore * (wall - greys[0])
     if on.edge_rim is not None:
-        signal = effects.edge_rim(signal, 1 - composition[0], on.edge_rim, (dy, dx))
+        signal = effects.edge_rim(signal, 1 - pore, on.edge_rim, (dy, dx))
     if on.shading is not None:
         signal = effects.shade(signal, on.shading)
     if on.curtains is not None:
@@ -189,7 +191,6 @@ def blur(truth: Truth, k: int, signal: Float) -> Float:
 def inclusions(truth: Truth, k: int, count: int, radius_nm: float) -> Float:
     """(m, 3) row, column and radius (nm) of the charging inclusions that slice `k` cuts."""
     n, rows, cols = truth.shape
-    _, dy, dx = truth.geometry.true_voxel_nm
     places = generator(truth.seed, "inclusions").random((count, 3))
     centre = places * [truth.slice_z_nm[-1], rows, cols]
     radius = np.sqrt(np.maximum(radius_nm**2 - (centre[:, 0] - truth.slice_z_nm[k]) ** 2, 0))

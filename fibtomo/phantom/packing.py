@@ -31,7 +31,9 @@ class CellList:
 
         cells = np.maximum(1, np.floor(box / cell)).astype(np.int64)
         size = box / cells
-        middle = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * s for n, s in zip(cells, size, strict=True)], indexing="ij"))
+        middle = np.stack(
+            np.meshgrid(*[(np.arange(n) + 0.5) * s for n, s in zip(cells, size, strict=True)], indexing="ij")
+        )
         middle = middle.reshape(3, -1).T
         half = float(np.linalg.norm(size) / 2)
         tree = cKDTree(centres, boxsize=box)
@@ -64,7 +66,9 @@ def pack_balls(radii: Float, box: Float, rng: np.random.Generator, what: str) ->
 
     centres = place(radii, rng.random((TRIES_PER_BALL * len(radii), 3)) * box, box)
     if np.isnan(centres).any():
-        raise InputError(f"{what}: so dense a packing cannot be reached by random addition; lower the fraction below 0.35")
+        raise InputError(
+            f"{what}: so dense a packing cannot be reached by random addition; lower the fraction below 0.35"
+        )
     return centres
 
 
@@ -108,7 +112,9 @@ class Particles(Specimen):
         if len(self.greys) != phases:
             raise InputError(f"{self.kind}: {phases} phases need as many greys, not {len(self.greys)}")
         if not 0 < self.fraction <= 0.4 or not 0 <= self.spread <= 0.6:
-            raise InputError(f"{self.kind}: fraction = {self.fraction} must be 0 to 0.4 and spread = {self.spread} 0 to 0.6")
+            raise InputError(
+                f"{self.kind}: fraction = {self.fraction} must be 0 to 0.4 and spread = {self.spread} 0 to 0.6"
+            )
 
     @cached_property
     def _balls(self) -> tuple[CellList, Float]:

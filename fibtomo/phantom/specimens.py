@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from math import cos, exp, inf, pi, radians, sin, sqrt
 from statistics import NormalDist
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,14 +59,8 @@ class Specimen:
         raise NotImplementedError
 
     def level(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Float:
-        """Smooth function that is positive where the phase is not 0.
-
-        Raises
-        ------
-        InputError
-            The specimen has no pores.
-        """
-        raise InputError(f"{self.kind}: this specimen has no pores and no level function")
+        """Return a smooth function that is positive where the phase is not 0 (porous specimens only)."""
+        raise NotImplementedError
 
     def expected(self) -> dict[str, float]:
         """Closed-form values of an infinite volume, by measurement name; empty where none is known."""
@@ -272,7 +266,9 @@ class Layered(Specimen):
         super().__post_init__()
         self.require(wave_nm=self.wave_nm, thickness_nm=min(self.thickness_nm, default=0))
         if len(self.thickness_nm) != len(self.greys):
-            raise InputError(f"{self.kind}: {len(self.thickness_nm)} lamellae need as many greys, not {len(self.greys)}")
+            raise InputError(
+                f"{self.kind}: {len(self.thickness_nm)} lamellae need as many greys, not {len(self.greys)}"
+            )
 
     def phase(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Phase:
         """Return the index of the lamella."""
@@ -288,116 +284,3 @@ class Layered(Specimen):
     def expected(self) -> dict[str, float]:
         """Fraction of the brightest lamella."""
         return {"volume_fraction": self.thickness_nm[-1] / sum(self.thickness_nm)}
-
-
-@dataclass(frozen=True)
-class Capped(Specimen):
-    """Another specimen below a flat protective layer that carries tracking marks: a static reference.
-
-    Marks run along z inside the layer; every second one is inclined, so that the distance between
-    neighbours tells the milled depth.
-
-    Parameters
-    ----------
-    below
-        The specimen proper; its phases keep their numbers.
-    surface_nm
-        y of the surface; the layer fills everything above.
-    cap_grey, mark_grey
-        Signals of the layer and of its marks (the last two phases).
-    mark_spacing_nm
-        Distance of the marks along x; 0 leaves them out.
-    mark_width_nm, mark_depth_nm
-        Section of a mark; its lower end is `mark_depth_nm` above the surface.
-    mark_slope
-        dx/dz of the inclined marks.
-    """
-
-    kind: ClassVar[str] = "capped"
-    below: Specimen = NanoporousMetal()
-    surface_nm: float = 200.0  # type: ignore[misc]
-    cap_grey: float = 0.95
-    mark_grey: float = 0.1
-    mark_spacing_nm: float = 0.0
-    mark_width_nm: float = 40.0
-    mark_depth_nm: float = 50.0
-    mark_slope: float = 0.5
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "greys", (*self.below.greys, self.cap_grey, self.mark_grey))
-        super().__post_init__()
-        self.require(mark_width_nm=self.mark_width_nm)
-
-    @property
-    def porous(self) -> bool:
-        """Whether the specimen below has pores."""
-        return self.below.porous
-
-    def phase(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Phase:
-        """Return the phase below the surface, the layer's above."""
-        z, y, x = (np.asarray(a, dtype=np.float64) for a in (z_nm, y_nm, x_nm))
-        cap = len(self.below.greys)
-        above = np.full(np.broadcast_shapes(z.shape, x.shape), cap, dtype=np.uint8)
-        if self.mark_spacing_nm > 0:
-            straight = np.mod(x, 2 * self.mark_spacing_nm) < self.mark_width_nm
-            shifted = x - self.mark_spacing_nm - self.mark_slope * z
-            above[straight | (np.mod(shifted, 2 * self.mark_spacing_nm) < self.mark_width_nm)] = cap + 1
-        marked = np.where(y < self.surface_nm - self.mark_depth_nm, above, np.uint8(cap))
-        return np.where(y < self.surface_nm, marked, self.below.phase(z, y, x))
-
-    def level(self, z_nm: ArrayLike, y_nm: ArrayLike, x_nm: ArrayLike) -> Float:
-        """Level of the specimen below, positive in the layer."""
-        y = np.asarray(y_nm, dtype=np.float64)
-        return np.where(y < self.surface_nm, 1.0, self.below.level(z_nm, y, x_nm))
-
-    def expected(self) -> dict[str, float]:
-        """Values of the specimen below the surface."""
-        return self.below.expected()
-
-
-def _kinds() -> dict[str, type[Specimen]]:
-    from fibtomo.phantom.packing import InclinedColumns, Particles, Polycrystal
-
-    known = (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped)
-    return {cls.kind: cls for cls in known}
-
-
-def make_specimen(kind: str, **parameters: Any) -> Specimen:
-    """Build a specimen by name; nested specimens may be given as ``{"kind": ..., ...}``.
-
-    Raises
-    ------
-    InputError
-        The kind or a parameter is not known.
-
-    Examples
-    --------
-    >>> make_specimen("tpms", surface="P", period_nm=120).surface
-    'P'
-    """
-    kinds = _kinds()
-    if kind not in kinds:
-        raise InputError(f"specimen {kind!r} does not exist (there are: {', '.join(kinds)})")
-    known = [f.name for f in fields(kinds[kind])]
-    for name in parameters:
-        if name not in known:
-            raise InputError(f"{kind}: parameter {name!r} does not exist (there are: {', '.join(known)})")
-    nested = {k: make_specimen(**v) if isinstance(v, dict) else v for k, v in parameters.items()}
-    return kinds[kind](**nested)
-
-
-def describe(specimen: Specimen) -> dict[str, Any]:
-    """Plain dictionary from which ``make_specimen(**description)`` builds the same specimen.
-
-    Examples
-    --------
-    >>> make_specimen(**describe(Layered(azimuth_deg=3))) == Layered(azimuth_deg=3)
-    True
-    """
-    values: dict[str, Any] = {"kind": specimen.kind}
-    for item in fields(specimen):
-        value = getattr(specimen, item.name)
-        if isinstance(value, Specimen):
-            value = describe(value)
-        values[item.name] = list(value) if isinstance(value, tuple) else value
-    return values

@@ -15,11 +15,12 @@ from fibtomo.core.volume import Shape
 from fibtomo.errors import StackError
 from fibtomo.phantom._threads import per_slice
 from fibtomo.phantom.artefacts import Artefacts
+from fibtomo.phantom.catalogue import describe, make_specimen
 from fibtomo.phantom.effects import CurtainField
 from fibtomo.phantom.motion import Float, Sequences
-from fibtomo.phantom.specimens import Phase, Specimen, describe, make_specimen
+from fibtomo.phantom.specimens import Phase, Specimen
 
-FORMAT = "fibtomo-phantom"
+FORMAT = "fibtomo-phantom 1"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Truth:
         s = self.sequences
         return s.slow_px + s.jitter_px + s.jumps_px
 
-    @property
+    @cached_property
     def shifts_px(self) -> Float:
         """(n, 2) where the content of each slice appears (dy, dx): drift and geometric shear together."""
         return self.drift_px + self.measured_geometry.expected_shifts_px(self.shape[0])
@@ -95,9 +96,7 @@ class Truth:
             return None
         n, rows, cols = self.shape
         low, high = -self.shifts_px.max(axis=0), -self.shifts_px.min(axis=0)
-        return CurtainField(
-            self.artefacts.curtains, n, (low[1], high[1] + cols), (low[0], high[0] + rows), self.seed
-        )
+        return CurtainField(self.artefacts.curtains, n, (low[1], high[1] + cols), (low[0], high[0] + rows), self.seed)
 
     def coordinates_nm(self, k: int, samples: int = 1) -> tuple[float, Float, Float]:
         """Specimen coordinates (z, y, x) of the pixels of slice `k`, `samples` along each side of a pixel.
@@ -118,16 +117,15 @@ class Truth:
         """Phase (rows, columns) at the pixel centres of slice `k`."""
         return self.specimen.phase(*self.coordinates_nm(k))
 
-    def slice_composition(self, k: int) -> Float:
-        """Share (phases, rows, columns) of every phase in each pixel of slice `k`."""
+    def slice_samples(self, k: int) -> Phase:
+        """Phase (rows, m, columns, m) at the m × m samples of every pixel of slice `k`."""
         _, rows, cols = self.shape
         m = self.oversample
-        phase = self.specimen.phase(*self.coordinates_nm(k, m)).reshape(rows, m, cols, m)
-        return np.stack([(phase == i).mean(axis=(1, 3)) for i in range(len(self.specimen.greys))])
+        return self.specimen.phase(*self.coordinates_nm(k, m)).reshape(rows, m, cols, m)
 
     def slice_ideal(self, k: int) -> Float:
         """Noise-free signal (rows, columns), 0 to 1, of slice `k`."""
-        return np.tensordot(np.asarray(self.specimen.greys), self.slice_composition(k), axes=1)
+        return per_pixel(np.asarray(self.specimen.greys)[self.slice_samples(k)])
 
     def slice_curtain(self, k: int) -> Float:
         """Curtain (rows, columns) of slice `k`, relative to the brightest phase."""
@@ -161,17 +159,14 @@ class Truth:
         dz_out, dy_out, dx_out = grid.voxel_nm
         y = (grid.row_start[0] - self.shifts_px[0, 0]) * dy + np.arange(grid.shape[1])[:, None] * dy_out
         x = (grid.col_start[0] - self.shifts_px[0, 1]) * dx + np.arange(grid.shape[2])[None] * dx_out
-        return per_slice(
-            lambda i: self.specimen.phase((z0 + i) * dz_out, y, x), (z1 - z0, *grid.shape[1:]), np.uint8
-        )
+        return per_slice(lambda i: self.specimen.phase((z0 + i) * dz_out, y, x), (z1 - z0, *grid.shape[1:]), np.uint8)
 
     def save(self, folder: Path) -> None:
         """Write ``truth.json`` and ``truth.npz`` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays, bad = _split(self.sequences)
+        arrays = {f.name: getattr(self.sequences, f.name) for f in fields(Sequences) if f.name != "bad_slices"}
         record = {
             "format": FORMAT,
-            "version": 1,
             "specimen": describe(self.specimen),
             "expected": self.specimen.expected(),
             "geometry": {k: v for k, v in asdict(self.geometry).items() if k != "slice_z_nm"},
@@ -180,7 +175,7 @@ class Truth:
             "oversample": self.oversample,
             "seed": self.seed,
             "artefacts": self.artefacts.model_dump(),
-            "bad_slices": bad,
+            "bad_slices": {str(k): reason for k, reason in self.bad_slices.items()},
             "missing_before": self.missing_before,
             "made_with": {"fibtomo": fibtomo.__version__, "numpy": np.__version__},
         }
@@ -188,9 +183,15 @@ class Truth:
         np.savez_compressed(folder / "truth.npz", shifts_px=self.shifts_px, drift_px=self.drift_px, **arrays)
 
 
-def _split(sequences: Sequences) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    arrays = {f.name: getattr(sequences, f.name) for f in fields(Sequences) if f.name != "bad_slices"}
-    return arrays, {str(k): reason for k, reason in sequences.bad_slices.items()}
+def per_pixel(samples: NDArray[Any]) -> Float:
+    """Mean (rows, columns) over the samples (rows, m, columns, m) of every pixel.
+
+    Examples
+    --------
+    >>> per_pixel(np.array([[0.0, 1.0], [1.0, 1.0]]).reshape(1, 2, 1, 2))
+    array([[0.75]])
+    """
+    return np.asarray(samples.sum(axis=1, dtype=np.float64).sum(axis=2)) / samples.shape[1] ** 2
 
 
 def load_truth(folder: str | Path) -> Truth:
@@ -210,20 +211,26 @@ def load_truth(folder: str | Path) -> Truth:
     place = folder if (folder / "truth.json").is_file() else folder / "ground_truth"
     try:
         record = json.loads((place / "truth.json").read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise KeyError("format")
         with np.load(place / "truth.npz", allow_pickle=False) as stored:
-            arrays = {f.name: stored[f.name] for f in fields(Sequences) if f.name != "bad_slices"}
-        geometry = {k: tuple(v) if isinstance(v, list) else v for k, v in record["geometry"].items()}
-        return Truth(
-            specimen=make_specimen(**record["specimen"]),
-            geometry=Geometry(**geometry),
-            shape=tuple(record["shape"]),
-            artefacts=Artefacts.of(record["artefacts"]),
-            seed=record["seed"],
-            oversample=record["oversample"],
-            dtype=record["dtype"],
-            sequences=Sequences(**arrays, bad_slices={int(k): v for k, v in record["bad_slices"].items()}),
-        )
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+            return _from_record(record, dict(stored))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise StackError(f"{place} holds no readable ground truth of a virtual acquisition ({error})") from error
+
+
+def _from_record(record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Truth:
+    if record["format"] != FORMAT:
+        raise StackError(f"the ground truth is of format {record['format']!r}; this version reads {FORMAT!r}")
+    bad = {int(k): reason for k, reason in record["bad_slices"].items()}
+    stored = {f.name: arrays[f.name] for f in fields(Sequences) if f.name != "bad_slices"}
+    geometry = {k: tuple(v) if isinstance(v, list) else v for k, v in record["geometry"].items()}
+    n, rows, cols = record["shape"]
+    return Truth(
+        specimen=make_specimen(**record["specimen"]),
+        geometry=Geometry(**geometry),
+        shape=(n, rows, cols),
+        artefacts=Artefacts.of(record["artefacts"]),
+        seed=record["seed"],
+        oversample=record["oversample"],
+        dtype=record["dtype"],
+        sequences=Sequences(**stored, bad_slices=bad),
+    )
