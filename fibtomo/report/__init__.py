@@ -1,1 +1,6 @@
-"""Layer 4: the self-contained HTML report."""
+"""The report of a run: one HTML file with pictures first."""
+
+from fibtomo.report.data import ReportData
+from fibtomo.report.document import write_report
+
+__all__ = ["ReportData", "write_report"]

@@ -89,7 +89,12 @@ class Frame:
 
 
 _UNIT_CORNERS = list(product((0, 1), repeat=3))
-_EDGES = [(a, b) for a in _UNIT_CORNERS for b in _UNIT_CORNERS if a < b and sum(x != y for x, y in zip(a, b, strict=True)) == 1]
+_EDGES = [
+    (a, b)
+    for a in _UNIT_CORNERS
+    for b in _UNIT_CORNERS
+    if a < b and sum(x != y for x, y in zip(a, b, strict=True)) == 1
+]
 
 
 def _corners(size: NDArray[np.float64]) -> NDArray[np.float64]:

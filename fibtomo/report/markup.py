@@ -31,7 +31,7 @@ def markup(content: Content) -> Html:
     return Html("".join(markup(part) for part in content))
 
 
-def tag(name: str, *content: Content, **attributes: str | float | None) -> Html:
+def tag(name: str, /, *content: Content, **attributes: str | float | None) -> Html:
     """Return one element; attribute ``class_`` means class, underscores become hyphens, ``None`` is left out.
 
     Examples

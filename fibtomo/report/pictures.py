@@ -23,9 +23,8 @@ Picture = NDArray[np.uint8]
 Limits = tuple[float, float]
 
 PHASE_COLOURS = ("#004488", "#ddaa33", "#bb5566", "#66ccee", "#228833", "#aa3377", "#bbbbbb", "#ee7733")
-"""Told apart by every common colour vision, the first three also in black and white (P. Tol, high contrast and bright)."""
+"""Told apart by all common colour vision, the first three in black and white too (P. Tol, high contrast, bright)."""
 _OUTSIDE_RGB = (225, 225, 225)
-_JPEG_ABOVE = 150_000
 _CAPTION_PX = 26
 _GAP_PX = 8
 
@@ -100,9 +99,7 @@ def resize(picture: Picture, height: int, width: int, *, smooth: bool = True) ->
     return np.asarray(Image.fromarray(picture).resize((width, height), way))
 
 
-def true_scale(
-    picture: Picture, spacing: tuple[float, float], per_px: float, *, smooth: bool = True
-) -> Picture:
+def true_scale(picture: Picture, spacing: tuple[float, float], per_px: float, *, smooth: bool = True) -> Picture:
     """Resample so that one pixel is `per_px` units high and wide; `spacing` is the size of a sample (row, column)."""
     height = max(1, round(picture.shape[0] * spacing[0] / per_px))
     width = max(1, round(picture.shape[1] * spacing[1] / per_px))
@@ -221,17 +218,16 @@ def montage(panels: Sequence[Picture], titles: Sequence[str] = ()) -> Picture:
 def encode(picture: Picture, kind: str = "PNG") -> bytes:
     """Return the bytes of a PNG or JPEG file."""
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"optimize": True} if kind == "PNG" else {"quality": 88, "subsampling": 0}
+    options: dict[str, Any] = {"quality": 90, "subsampling": 0} if kind == "JPEG" else {}
     Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def data_uri(picture: Picture) -> str:
-    """Return a picture to embed in HTML: PNG, or JPEG where noise makes an opaque PNG large."""
-    if picture.shape[2] == 3 and np.array_equal(picture[..., 0], picture[..., 1]) and np.array_equal(picture[..., 1], picture[..., 2]):
-        data, kind = _smaller(picture[..., 0])
-    else:
-        data, kind = _smaller(picture)
+    """Return a picture to embed in HTML: PNG if it has transparency, else JPEG, as noise makes a PNG very large."""
+    kind = "PNG" if picture.shape[2] == 4 else "JPEG"
+    grey = kind == "JPEG" and np.array_equal(picture[..., :1].repeat(3, axis=2), picture)
+    data = encode(picture[..., 0] if grey else picture, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode('ascii')}"
 
 
@@ -250,12 +246,6 @@ def save_png(path: Path, picture: Picture) -> Path:
     except OSError as error:
         raise OutputError(f"picture '{path}' cannot be written: {error.strerror}") from error
     return path
-
-
-def _smaller(picture: Picture) -> tuple[bytes, str]:
-    data = encode(picture)
-    opaque = picture.ndim == 2 or picture.shape[2] == 3
-    return (encode(picture, "JPEG"), "JPEG") if opaque and len(data) > _JPEG_ABOVE else (data, "PNG")
 
 
 def _as_picture(image: NDArray[Any], limits: Limits | None) -> Picture:

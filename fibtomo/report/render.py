@@ -252,7 +252,9 @@ def _light(scene: Scene, points: Vectors, normals: Vectors, axes: Vectors) -> ND
     unit = scene.spacing.min()
     open_sky = np.ones(len(points))
     for distance in (3.0, 8.0):
-        open_sky -= 0.5 * np.clip(1.5 * scene.sample(scene.haze, points + distance * unit * normals, "constant"), 0, 0.9)
+        open_sky -= 0.5 * np.clip(
+            1.5 * scene.sample(scene.haze, points + distance * unit * normals, "constant"), 0, 0.9
+        )
     key = _unit(-0.5 * axes[0] - 0.7 * axes[1] - 0.9 * axes[2])
     fill = _unit(0.9 * axes[0] + 0.2 * axes[1] - 0.5 * axes[2])
     half = _unit(key - axes[2])

@@ -23,7 +23,7 @@ def number(value: Any, digits: int = 4) -> str:
     if not isinstance(value, Real):
         return "–" if value is None else str(value)
     if not isfinite(value):
-        return "–" if value != value else ("∞" if value > 0 else "−∞")  # noqa: PLR0124
+        return "–" if value != value else ("∞" if value > 0 else "−∞")
     if value == 0:
         return "0"
     if float(value).is_integer() and abs(value) < 1e9:
@@ -103,7 +103,9 @@ def extent(shape: tuple[int, ...], spacing: tuple[float, ...], unit: str, digits
     """
     edges = [n * d for n, d in zip(shape[::-1], spacing[::-1], strict=True)]
     scale, name = (1e3, "µm") if unit == "nm" and max(edges) >= 1e3 else (1.0, _UNITS.get(unit, unit))
-    return " × ".join(number(e / scale, digits) for e in edges) + f" {name}"
+    whole = all(float(e / scale).is_integer() for e in edges)
+    decimals = 0 if whole else max(0, digits - 1 - floor(log10(max(edges) / scale)))
+    return " × ".join(_plain(e / scale, decimals) for e in edges) + f" {name}"
 
 
 def duration(seconds: float) -> str:

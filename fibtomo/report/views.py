@@ -68,7 +68,7 @@ class Views:
     xy, xz, yz
         (y, x), (z, x) and (z, y) samples.
     grid
-        (z, y, x) samples for the 3-D rendering.
+        (z, y, x) samples for the 3-D rendering; empty if none was asked for.
     spacing
         (dz, dy, dx) of the sections, in `unit`.
     grid_spacing
@@ -90,18 +90,18 @@ class Views:
     unit: str
 
 
-def take_views(volume: Volume, at: tuple[int, int, int] | None = None, max_slices: int = 400, grid_edge: int = 160) -> Views:
-    """Cut the three sections through `at` (default: the centre) and a grid of about `grid_edge` samples an edge.
+def take_views(volume: Volume, grid_edge: int | None = None, max_slices: int = 400) -> Views:
+    """Cut the three central sections and, if asked, a grid of about `grid_edge` samples along the longest edge.
 
-    At most `max_slices` slices are looked at, so that a section costs the same for a stack of any length.
+    Of longer stacks `max_slices` evenly spaced slices are looked at, so that a picture costs the same for any length.
     """
     shape, scale = volume.spec.shape, volume.spec.scale
-    at = at or (shape[0] // 2, shape[1] // 2, shape[2] // 2)
+    at = shape[0] // 2, shape[1] // 2, shape[2] // 2
     strides = (-(-shape[0] // max_slices), -(-shape[1] // MAX_EDGE), -(-shape[2] // MAX_EDGE))
-    grid_strides = _grid_strides(shape, scale, grid_edge)
-    for_sections = np.arange(0, shape[0], strides[0])
-    for_grid = np.arange(0, shape[0], grid_strides[0])
-    wanted = np.union1d(for_sections, for_grid)
+    grid_strides = _grid_strides(shape, scale, grid_edge) if grid_edge else shape
+    wanted = np.arange(0, shape[0], strides[0])
+    if grid_edge:
+        wanted = np.union1d(wanted, np.arange(0, shape[0], grid_strides[0]))
     xz: list[NDArray[Any]] = []
     yz: list[NDArray[Any]] = []
     grid: list[NDArray[Any]] = []
@@ -110,13 +110,13 @@ def take_views(volume: Volume, at: tuple[int, int, int] | None = None, max_slice
         if z % strides[0] == 0:
             xz.append(plane[at[1], :: strides[2]].copy())
             yz.append(plane[:: strides[1], at[2]].copy())
-        if z % grid_strides[0] == 0:
+        if grid_edge and z % grid_strides[0] == 0:
             grid.append(plane[:: grid_strides[1], :: grid_strides[2]].copy())
     return Views(
         xy=volume.slice_at(at[0])[:: strides[1], :: strides[2]],
         xz=np.stack(xz),
         yz=np.stack(yz),
-        grid=np.stack(grid),
+        grid=np.stack(grid) if grid else np.zeros((0, 0, 0), volume.spec.dtype),
         spacing=_times(scale, strides),
         grid_spacing=_times(scale, grid_strides),
         at=at,
@@ -128,7 +128,7 @@ def take_views(volume: Volume, at: tuple[int, int, int] | None = None, max_slice
 def _grid_strides(shape: Shape, scale: VoxelNm, edge: int) -> tuple[int, int, int]:
     step = max(n * d for n, d in zip(shape, scale, strict=True)) / edge
     z, y, x = (max(1, round(step / d)) for d in scale)
-    return max(z, -(-shape[0] // (2 * edge))), max(y, -(-shape[1] // (2 * edge))), max(x, -(-shape[2] // (2 * edge)))
+    return z, y, x
 
 
 def _times(scale: VoxelNm, strides: tuple[int, int, int]) -> VoxelNm:
