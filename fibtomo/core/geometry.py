@@ -121,7 +121,7 @@ class Geometry:
         if len(self.slice_z_nm) != n_slices:
             raise InputError(f"{len(self.slice_z_nm)} slice positions were given for {n_slices} slices")
         z = np.asarray(self.slice_z_nm, dtype=np.float64)
-        return z - z[0]
+        return np.asarray(z - z[0])
 
     def expected_shifts_px(self, n_slices: int) -> Float:
         """Apparent motion (n_slices, 2) as (dy, dx) that the geometry alone causes, slice 0 at rest."""

@@ -42,6 +42,23 @@ class Measurements:
         columns = None if objects is None else {name: np.asarray(objects[name]) for name in objects["columns"]}
         return cls([{name: row[name] for name in COLUMNS} for row in table["rows"]], columns)
 
+    @classmethod
+    def from_json(cls, path: str | Path) -> "Measurements":
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is not of that kind.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [{name: row[name] for name in COLUMNS} for row in document["rows"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} holds no measurements of fibtomo ({error})") from None
+        columns = document.get("objects")
+        return cls(rows, None if columns is None else {name: np.asarray(c) for name, c in columns.items()})
+
     def get(self, quantity: str, phase: int | str) -> float:
         """Value of one quantity of one phase.
 

@@ -60,6 +60,11 @@ def create_array(path: Path, shape: Shape, dtype: str, slab: int, attributes: di
     )
 
 
+def open_array(path: Path) -> Any:
+    """Open the array at `path` for reading."""
+    return zarr.open_array(str(path), mode="r")
+
+
 def write_slab(path: Path, z0: int, block: NDArray[Any]) -> None:
     """Write `block` at slices [z0, z0 + len(block)); `z0` must start a shard."""
     array = zarr.open_array(str(path), mode="r+")
@@ -81,14 +86,11 @@ class ZarrSource:
 
     def read(self, z0: int, z1: int) -> NDArray[Any]:
         """Return slices [z0, z1)."""
-        return np.asarray(self._array()[z0:z1])
-
-    def _array(self) -> Any:
-        return zarr.open_array(str(self.path), mode="r")
+        return np.asarray(open_array(self.path)[z0:z1])
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read any part lazily, like the array itself."""
-        return np.asarray(self._array()[key])
+        return np.asarray(open_array(self.path)[key])
 
     @property
     def shape(self) -> Shape:

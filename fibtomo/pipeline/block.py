@@ -2,16 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from fibtomo.backend.array import to_dtype, to_host
+from fibtomo.backend.array import namespace, to_dtype, to_host
+from fibtomo.backend.device import on_device, upload
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
@@ -110,12 +109,7 @@ def run_block(job: SectionJob, z0: int) -> int:
 @contextmanager
 def _on_device(device: str) -> Iterator[None]:
     """Only one block at a time holds a GPU; on the CPU nothing is needed."""
-    if device == "cpu":
-        yield
-        return
-    from fibtomo.backend.device import on_device
-
-    with _GPU_LOCK, on_device(device):
+    with nullcontext() if device == "cpu" else _GPU_LOCK, on_device(device):
         yield
 
 
@@ -140,8 +134,6 @@ def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Tabl
             ) from None
     middle = (z0 + z1) // 2
     parts = [_chain(job, a, b, halo, tables, clock) for a, b in ((z0, middle), (middle, z1))]
-    from fibtomo.backend.array import namespace
-
     return namespace(parts[0]).concatenate(parts)
 
 
@@ -151,34 +143,22 @@ def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str,
     spec = job.source.spec
     if section.warp is None:
         with clock("read"):
-            block = _upload(job.source.read(lo, hi), job.device)
+            block = upload(job.source.read(lo, hi), job.device)
     else:
         stage, params = section.warp.stage, section.warp.params
         ctx = StageContext(spec, 0, (0, 0), tables, job.calibration, job.out, (lo, hi))
         a, b = stage.source_range(params, ctx) if stage.source_range else (0, spec.shape[0])
         with clock("read"):
-            source = _upload(job.source.read(a, b), job.device)
+            source = upload(job.source.read(a, b), job.device)
         ctx = StageContext(spec, a, (0, b - a), tables, job.calibration, job.out, (lo, hi))
         with clock(section.warp.name):
-            block = _applied(stage.apply, source, params, ctx)
+            block = stage.apply(source, params, ctx) if stage.apply else source
         spec = job.out
     for call in section.local:
         ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
         with clock(call.name):
-            block = _applied(call.stage.apply, block, call.params, ctx)
+            block = call.stage.apply(block, call.params, ctx) if call.stage.apply else block
     return block[z0 - lo : z1 - lo]
-
-
-def _applied(apply: Any, block: Any, params: Any, ctx: StageContext) -> Any:
-    return apply(block, params, ctx)
-
-
-def _upload(block: np.ndarray[Any, Any], device: str) -> Any:
-    if device == "cpu":
-        return block
-    from fibtomo.backend.device import upload
-
-    return upload(block)
 
 
 def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, tables: dict[str, Table], clock: _Clock) -> Table:

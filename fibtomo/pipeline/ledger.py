@@ -120,7 +120,7 @@ class Ledger:
                 return True
             changed = [k for k in record if found["record"].get(k) != _plain(record[k])]
             raise OutputError(
-                f"{self.out} holds an unfinished run whose {', '.join(changed) or 'settings'} differ from this one; give "
+                f"{self.out} holds an unfinished run with another {' and '.join(changed) or 'setting'}; give "
                 f"another output folder, or --overwrite to start anew"
             )
         if not overwrite:

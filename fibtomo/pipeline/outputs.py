@@ -9,6 +9,7 @@ import numpy as np
 from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.io.ome import multiscales, write_group
+from fibtomo.io.zarr_store import open_array
 from fibtomo.pipeline.execute import RunState, provenance
 from fibtomo.pipeline.ledger import write_json
 from fibtomo.pipeline.plan import FINAL_PLACES
@@ -62,9 +63,7 @@ def _finish_volume(state: RunState, observer: Observer) -> None:
 
 
 def _slab_of(path: Path) -> int:
-    import zarr
-
-    array: Any = zarr.open_array(str(path), mode="r")
+    array = open_array(path)
     return int((array.shards or array.chunks)[0])
 
 

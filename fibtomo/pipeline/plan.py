@@ -274,7 +274,7 @@ def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: i
     if fits < 1:
         worst = max(m.bytes_for(1) for m in needs)
         raise DeviceMemoryError(
-            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers but "
+            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers, "
             f"the budget is {budget / 2**20:.0f} MiB: raise --memory or lower --workers"
         )
     slab = min(fits, MAX_SLAB, max(1, -(-n_slices // workers)))

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import zarr
-
 from fibtomo.core.volume import Shape
 from fibtomo.io.ome import halve, pyramid_levels
-from fibtomo.io.zarr_store import create_array, write_slab
+from fibtomo.io.zarr_store import create_array, open_array, write_slab
 from fibtomo.pipeline.ledger import Ledger, write_table
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.scheduler import run_tasks
@@ -29,7 +27,7 @@ class LevelJob:
 
 def halve_block(job: LevelJob, z0: int) -> int:
     """Write slices [z0, z0 + slab) of the coarser level."""
-    array = zarr.open_array(str(job.fine), mode="r")
+    array = open_array(job.fine)
     z1 = min(z0 + job.slab, job.depth)
     stop = 2 * z1 if array.shape[0] > 1 else 1
     block = halve(array[2 * z0 : stop], job.labels)
@@ -50,7 +48,7 @@ def build_pyramid(
     observer: Observer,
 ) -> list[Shape]:
     """Write the levels "1", "2", ... beside level "0" at `base`; returns the shapes of all levels."""
-    array = zarr.open_array(str(base), mode="r")
+    array = open_array(base)
     shapes: list[Shape] = [array.shape]
     dtype = str(array.dtype)
     for level in range(1, pyramid_levels(array.shape, levels)):

@@ -158,9 +158,9 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [*summary, ("Device", record["device"]["name"]), ("Wall time", f"{record['wall_s']:.1f} s")]
 
 
-def _timings(entries: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
+def _timings(entries: list[dict[str, Any]]) -> list[tuple[str, float, float | None]]:
     total: dict[str, tuple[float, int]] = {}
     for entry in entries:
         s, v = total.get(entry["what"], (0.0, 0))
         total[entry["what"]] = (s + entry["seconds"], v + entry["voxels"])
-    return [(name, s, v / s / 1e6 if s > 0 else 0.0) for name, (s, v) in total.items()]
+    return [(name, s, v / s / 1e6 if s > 0 else None) for name, (s, v) in total.items()]

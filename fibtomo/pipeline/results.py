@@ -6,7 +6,7 @@ from typing import Any
 
 from fibtomo.core.volume import Calibration, VolumeSpec, VoxelNm, value_range_of
 from fibtomo.errors import InputError
-from fibtomo.io.zarr_store import ZarrSource
+from fibtomo.io.zarr_store import ZarrSource, open_array
 from fibtomo.pipeline.plan import FINAL_PLACES
 
 VOLUME = "volume.ome.zarr"
@@ -42,9 +42,7 @@ def result_array(out: Path, kind: str) -> ZarrSource | None:
     path = out / FINAL_PLACES[kind]
     if not path.is_dir():
         return None
-    import zarr
-
-    array: Any = zarr.open_array(str(path), mode="r")
+    array = open_array(path)
     dtype = str(array.dtype)
     spec = VolumeSpec(array.shape, dtype, voxel_of(out), value_range_of(dtype), "specimen", kind)
     return ZarrSource(path, spec, Calibration())

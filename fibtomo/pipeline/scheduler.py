@@ -48,23 +48,24 @@ def run_tasks(
 
 
 def _run_here(function: Callable[[Any], int], todo: list[Any], workers: int, observer: Observer) -> None:
-    import dask
+    from dask.base import compute
     from dask.callbacks import Callback
+    from dask.delayed import delayed
 
     def guarded(item: Any) -> int:
         if observer.cancelled():
             raise CancelledError("the run was stopped; start it again to go on where it was")
         return function(item)
 
-    class _Tell(Callback):  # type: ignore[misc]
+    class _Tell(Callback):
         def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:  # noqa: ARG002
             if isinstance(result, int):
                 observer.advance(result)
 
-    tasks = [dask.delayed(guarded, pure=False)(item) for item in todo]
+    tasks = [delayed(guarded, pure=False)(item) for item in todo]
     name = "synchronous" if workers == 1 else "threads"
     with _Tell():
-        dask.compute(*tasks, scheduler=name, num_workers=workers, optimize_graph=False)
+        compute(*tasks, scheduler=name, num_workers=workers, optimize_graph=False)
 
 
 def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, observer: Observer) -> None:
