@@ -1,0 +1,122 @@
+"""Drift of a whole stack held in memory or read slab by slab; the stage `drift.estimate` shares both halves."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
+
+from fibtomo.core.drift import Drift
+from fibtomo.core.volume import Table
+from fibtomo.errors import InputError
+from fibtomo.ops.drift_combine import combine_slabs
+from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.reference import check_roi
+
+_SLAB_SLICES = 16
+
+
+def estimate_drift(
+    stack: Any,
+    *,
+    reference_roi: tuple[int, int, int, int] | None = None,
+    bad_slices: Sequence[int] | Literal["auto"] = "auto",
+    method: Literal["correlation", "itk"] = "correlation",
+    offsets: Sequence[int] | Literal["auto"] = "auto",
+    max_shift_px: float | None = None,
+    band_cycles_per_px: tuple[float, float] | None = None,
+    slope_px_per_slice: tuple[float, float] = (0.0, 0.0),
+    slow: Literal["keep", "expected"] = "keep",
+    reference_margin_px: int = 32,
+    workers: int | None = None,
+) -> Drift:
+    """Measure the apparent motion of a stack of slices.
+
+    Slabs are read one after the other and measured in threads; memory holds `workers` + 1 slabs at most, however long
+    the stack is.
+
+    Parameters
+    ----------
+    stack
+        (z, y, x) NumPy or CuPy array, or anything with ``read(z0, z1)`` and ``spec`` (a `Stack`).
+    reference_roi
+        (y0, y1, x0, x1) of a static region in slice 0 (fiducial, protective layer): it decides the slow part.
+    bad_slices
+        Slices not to use; "auto" finds them.
+    method
+        "correlation", or "itk" for SimpleITK's mutual information.
+    offsets
+        Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk).
+    max_shift_px
+        Largest motion looked for between two slices; ``None`` is a third of the slice.
+    band_cycles_per_px
+        Spatial frequencies used; ``None`` lets the coherence of the slices decide.
+    slope_px_per_slice
+        (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
+    slow
+        "keep" the slow part as the images show it, or replace its straight line by the "expected" slope.
+    reference_margin_px
+        How far the reference may stray from its expected place.
+    workers
+        Threads; ``None`` is one per core.
+
+    Returns
+    -------
+    Drift
+        `identifiable` is False unless a static reference was found: no image tells drift from inclined structure.
+
+    Raises
+    ------
+    InputError
+        The stack is not three-dimensional or too small, or an option makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.ndimage import gaussian_filter
+    >>> scene = gaussian_filter(np.random.default_rng(0).normal(size=(140, 140)), 2)
+    >>> stack = np.stack([scene[6 - k : 134 - k, 2 * k : 128 + 2 * k] for k in range(5)])
+    >>> drift = estimate_drift(stack)
+    >>> drift.shifts_px[-1].round().tolist(), drift.identifiable
+    ([4.0, -8.0], False)
+    """
+    options = DriftOptions(
+        method=method,
+        offsets="auto" if isinstance(offsets, str) else tuple(int(o) for o in offsets),
+        max_shift_px=max_shift_px,
+        band_cycles_per_px=band_cycles_per_px,
+        reference_roi=reference_roi,
+        reference_margin_px=reference_margin_px,
+        slope_px_per_slice=slope_px_per_slice,
+        bad_slices="auto" if isinstance(bad_slices, str) else tuple(int(k) for k in bad_slices),
+        slow=slow,
+    )
+    shape = stack.spec.shape if hasattr(stack, "read") else stack.shape
+    if len(shape) != 3 or shape[0] < 2:
+        raise InputError(f"a stack of shape {tuple(shape)} has no drift; (slices, rows, columns) with 2 slices or more")
+    if reference_roi is not None:
+        check_roi(reference_roi, shape[1:])
+    read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
+
+    def measure(start: int) -> Table:
+        low, stop = max(0, start - options.gaps[-1]), min(shape[0], start + _SLAB_SLICES)
+        return measure_slab(read(low, stop), low, (start - low, stop - low), options)
+
+    return combine_slabs(_in_threads(measure, range(0, shape[0], _SLAB_SLICES), workers or _cores()), options)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_threads(measure: Callable[[int], Table], starts: range, workers: int) -> list[Table]:
+    """Results in order, with no more than `workers` + 1 slabs under way."""
+    results: list[Table] = []
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Table]] = deque()
+        for start in starts:
+            waiting.append(pool.submit(measure, start))
+            if len(waiting) > workers:
+                results.append(waiting.popleft().result())
+        results.extend(future.result() for future in waiting)
+    return results

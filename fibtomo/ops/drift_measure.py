@@ -1,0 +1,119 @@
+"""First half of drift estimation: what one slab tells of its pairs of slices and of the slices themselves."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import namespace, to_host
+from fibtomo.core.volume import Table
+from fibtomo.errors import InputError
+from fibtomo.ops.correlation import PairShift, pair_shift
+from fibtomo.ops.itk_registration import itk_pair_shift
+from fibtomo.ops.reference import cut_patch
+from fibtomo.ops.slice_quality import STATISTICS, slice_statistics
+from fibtomo.ops.spectra import make_band, slice_spectrum
+
+Float = NDArray[np.float64]
+
+_AUTO_OFFSETS = {"correlation": (1, 2), "itk": (1,)}
+
+
+@dataclass(frozen=True)
+class DriftOptions:
+    """How drift is measured and solved; see `estimate_drift` for the meaning of each."""
+
+    method: Literal["correlation", "itk"] = "correlation"
+    offsets: tuple[int, ...] | Literal["auto"] = "auto"
+    max_shift_px: float | None = None
+    band_cycles_per_px: tuple[float, float] | None = None
+    reference_roi: tuple[int, int, int, int] | None = None
+    reference_margin_px: int = 32
+    slope_px_per_slice: tuple[float, float] = (0.0, 0.0)
+    bad_slices: tuple[int, ...] | Literal["auto"] = "auto"
+    slow: Literal["keep", "expected"] = "keep"
+
+    def __post_init__(self) -> None:
+        if self.method not in _AUTO_OFFSETS:
+            raise InputError(f"drift method '{self.method}' does not exist; there are: {', '.join(_AUTO_OFFSETS)}")
+        if self.offsets != "auto" and (not self.offsets or min(self.offsets) < 1 or 1 not in self.offsets):
+            raise InputError(f"offsets = {self.offsets} must be positive and contain 1")
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Slice distances over which pairs are measured, ascending."""
+        return _AUTO_OFFSETS[self.method] if self.offsets == "auto" else tuple(sorted(set(self.offsets)))
+
+    def expected_px(self, n: int) -> Float:
+        """(n, 2) motion that the slope predicts."""
+        return np.outer(np.arange(n, dtype=np.float64), self.slope_px_per_slice)
+
+
+def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptions) -> Table:
+    """Measure the pairs that end in the core of a slab, and judge its slices.
+
+    Parameters
+    ----------
+    block
+        (z, y, x) slices, with as many before the core as the largest offset where the stack has them.
+    z0
+        Index in the stack of ``block[0]``.
+    core
+        Range inside the block that is answered for.
+    options
+        How to measure.
+
+    Returns
+    -------
+    Table
+        Columns per slice (the names of `STATISTICS`, ``area_px``) and per pair (``first``, ``second``, ``shift_px``,
+        ``sigma_px``, ``pair_confidence``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region
+        if there is one.
+    """
+    band = make_band(block.shape[1:], options.band_cycles_per_px, xp=namespace(block))
+    gaps = options.gaps
+    spectra: deque[Any] = deque(maxlen=gaps[-1] + 1)
+    slices: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    areas: list[float] = []
+    ends: list[tuple[int, int]] = []
+    found: list[PairShift] = []
+    patches: list[Any] = []
+    for i in range(max(0, core[0] - gaps[-1]), core[1]):
+        spectra.append(slice_spectrum(block[i], band))
+        if i < core[0]:
+            continue
+        previous = block[i - 1] if i else None
+        for name, value in slice_statistics(block[i], previous, spectra[-1], band).items():
+            slices[name].append(value)
+        areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
+        for gap in gaps:
+            if gap < len(spectra):
+                ends.append((z0 + i - gap, z0 + i))
+                if options.method == "itk":
+                    found.append(itk_pair_shift(block[i - gap], block[i]))
+                else:
+                    found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, options.max_shift_px))
+        if options.reference_roi is not None:
+            offset = whole_offset(z0 + i, options)
+            patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))
+    table: Table = {name: np.array(values) for name, values in slices.items()}
+    table |= {
+        "area_px": np.array(areas),
+        "first": np.array([a for a, _ in ends], dtype=np.int64),
+        "second": np.array([b for _, b in ends], dtype=np.int64),
+        "shift_px": np.array([p.shift_px for p in found]).reshape(-1, 2),
+        "sigma_px": np.array([p.sigma_px for p in found]).reshape(-1, 2),
+        "pair_confidence": np.array([p.confidence for p in found]),
+        "coherence": np.array([p.coherence for p in found]),
+        "wavelength_px": np.array([p.wavelength_px for p in found]),
+    }
+    if patches:
+        table["patches"] = np.stack(patches)
+    return table
+
+
+def whole_offset(k: int, options: DriftOptions) -> tuple[int, int]:
+    """Whole pixels by which the reference is expected to have moved at slice k."""
+    return round(k * options.slope_px_per_slice[0]), round(k * options.slope_px_per_slice[1])

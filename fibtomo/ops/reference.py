@@ -1,0 +1,216 @@
+"""Tracking of a static region (fiducial, protective layer) against a template that grows with every slice."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.errors import InputError
+from fibtomo.ops.correlation import pair_shift, phase_turns
+from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_sums, slice_spectrum
+from fibtomo.ops.trajectory import banded_inverse_diagonal
+
+Float = NDArray[np.float64]
+Roi = tuple[int, int, int, int]
+
+_PATCH_PIXELS = 40_000  # larger patches are binned, so that a stack of them stays small
+_SEARCH_PX = 6.0
+
+
+def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
+    """Refuse a region (y0, y1, x0, x1) that is too small or leaves slices of `shape`.
+
+    Raises
+    ------
+    InputError
+        The message gives the limits.
+    """
+    y0, y1, x0, x1 = roi
+    if min(y0, x0) < 0 or y1 > shape[0] or x1 > shape[1] or min(y1 - y0, x1 - x0) < 24:
+        raise InputError(
+            f"reference_roi = {tuple(roi)} must be (y0, y1, x0, x1) inside slices of {shape[0]} x {shape[1]} pixels, "
+            f"24 pixels or more wide and high"
+        )
+
+
+def patch_binning(roi: Roi, margin_px: int) -> int:
+    """Pixels averaged along either axis so that one stored patch stays small."""
+    area = (roi[1] - roi[0] + 2 * margin_px) * (roi[3] - roi[2] + 2 * margin_px)
+    most = max(1, min(roi[1] - roi[0], roi[3] - roi[2]) // 24)
+    return min(int(np.ceil(np.sqrt(area / _PATCH_PIXELS))), most)
+
+
+def cut_patch(image: Any, roi: Roi, margin_px: int, offset_px: tuple[int, int] = (0, 0)) -> Any:
+    """Copy the region with a margin around it, as float16 of zero mean and unit deviation.
+
+    Parameters
+    ----------
+    image
+        (y, x) slice.
+    roi
+        (y0, y1, x0, x1) in slice 0.
+    margin_px
+        How far beyond the region the patch reaches on every side.
+    offset_px
+        (dy, dx) by which the region is expected to have moved.
+
+    Returns
+    -------
+    array
+        Patch, binned by `patch_binning`; NaN where it leaves the slice.
+
+    Examples
+    --------
+    >>> cut_patch(np.eye(64), (10, 40, 10, 40), 4).shape
+    (38, 38)
+    """
+    from fibtomo.backend.array import namespace
+
+    xp = namespace(image)
+    y0, y1, x0, x1 = roi
+    rows = slice(y0 - margin_px + offset_px[0], y1 + margin_px + offset_px[0])
+    cols = slice(x0 - margin_px + offset_px[1], x1 + margin_px + offset_px[1])
+    patch = xp.full((rows.stop - rows.start, cols.stop - cols.start), xp.nan, dtype=np.float32)
+    inner = [slice(max(0, s.start), max(0, min(n, s.stop))) for s, n in zip((rows, cols), image.shape, strict=True)]
+    if inner[0].stop > inner[0].start and inner[1].stop > inner[1].start:
+        seen = image[inner[0], inner[1]].astype(np.float32)
+        seen = (seen - seen.mean()) / xp.maximum(seen.std(), 1e-6)
+        patch[
+            inner[0].start - rows.start : inner[0].stop - rows.start,
+            inner[1].start - cols.start : inner[1].stop - cols.start,
+        ] = seen
+    b = patch_binning(roi, margin_px)
+    height, width = patch.shape[0] // b, patch.shape[1] // b
+    return patch[: height * b, : width * b].reshape(height, b, width, b).mean(axis=(1, 3)).astype(np.float16)
+
+
+def track_reference(
+    patches: Any, offsets_px: Float, predicted_px: Float, roi: Roi, margin_px: int, usable: NDArray[np.bool_]
+) -> tuple[Float, Float]:
+    """Follow the region through the stack.
+
+    Every slice is compared with the mean of all slices before it, brought to the place of slice 0; errors therefore
+    do not add up from slice to slice as they do in a chain.
+
+    Parameters
+    ----------
+    patches
+        (n, rows, columns) from `cut_patch`.
+    offsets_px
+        (n, 2) whole-pixel offsets that the patches were cut at.
+    predicted_px
+        (n, 2) motion that the whole images suggest; only its steps are used.
+    roi, margin_px
+        As given to `cut_patch`.
+    usable
+        (n,) False for bad slices.
+
+    Returns
+    -------
+    positions_px, sigma_px
+        (n, 2) motion relative to slice 0 and (n,) standard deviation, infinite where the region was not found.
+    """
+    n = len(patches)
+    b = patch_binning(roi, margin_px)
+    size = (roi[1] - roi[0]) // b, (roi[3] - roi[2]) // b
+    margin = margin_px // b
+    band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
+    positions, sigma = np.zeros((n, 2)), np.full(n, np.inf)
+    template: SliceSpectrum | None = None
+    seen = 0
+    here, last = np.zeros(2), 0
+    for k in np.flatnonzero(usable):
+        expected = here + predicted_px[k] - predicted_px[last] if seen else np.zeros(2)
+        whole = np.rint((expected - offsets_px[k]) / b).astype(int)
+        if np.abs(whole).max() > margin:
+            continue
+        top, left = margin + whole[0], margin + whole[1]
+        patch = np.asarray(patches[k], dtype=np.float32)[top : top + size[0], left : left + size[1]]
+        if patch.shape != size or not np.isfinite(patch).all():
+            continue
+        spectrum = slice_spectrum(patch, band)
+        if template is None:
+            positions[k], sigma[k] = offsets_px[k], 1e-3
+            template, seen, here, last = spectrum, 1, positions[k], int(k)
+            continue
+        pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
+        if pair.confidence <= 0:
+            continue
+        residual = np.array(pair.shift_px)
+        positions[k] = offsets_px[k] + (whole + residual) * b
+        sigma[k] = float(np.hypot(*pair.sigma_px)) / np.sqrt(2) * b
+        here, last = positions[k], int(k)
+        template = _grown(template, spectrum, residual, seen, band)
+        seen += 1
+    if not seen:
+        raise InputError(f"the reference in reference_roi = {tuple(roi)} is not inside any usable slice")
+    return positions - positions[np.flatnonzero(np.isfinite(sigma))[0]], sigma
+
+
+def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int, band: Band) -> SliceSpectrum:
+    """Mean of `seen` slices and a new one, brought back by its shift."""
+    y, x = phase_turns(shift, band, np)
+    share = np.float32(1 / (seen + 1))
+    values = template.values * (1 - share) + new.values * y[:, None] * x * share
+    return replace(template, values=values, power=ring_sums(np.abs(values) ** 2, band))
+
+
+def blend_reference(
+    shifts_px: Float,
+    reference_px: Float,
+    sigma_px: Float,
+    velocity_px: float,
+    memory_slices: float,
+    breaks: tuple[int, ...] = (),
+) -> tuple[Float, Float]:
+    """Take the slow part of a trajectory from the reference and keep the fast part.
+
+    What structure feigns as drift is a velocity of `velocity_px` per slice that changes over `memory_slices`; the
+    correction is the smooth curve through reference minus images that is likeliest under that model (Whittaker's
+    smoother), so that the noise of the reference does not become jitter.
+
+    Parameters
+    ----------
+    shifts_px
+        (n, 2) trajectory from the images.
+    reference_px, sigma_px
+        (n, 2) positions of the reference and (n,) standard deviations, infinite where it was not found.
+    velocity_px, memory_slices
+        From `structure_walk`.
+    breaks
+        Slices before which the images leave the step open; the curve may jump there.
+
+    Returns
+    -------
+    shifts_px, sigma_px
+        (n, 2) blended trajectory and (n,) standard deviation of its slow part.
+
+    References
+    ----------
+    Whittaker 1923, Proc. Edinb. Math. Soc. 41:63.
+
+    Examples
+    --------
+    >>> lean = np.outer(np.arange(50), [0.1, 0.0])
+    >>> blended, _ = blend_reference(lean, np.zeros((50, 2)), np.full(50, 0.1), 0.1, 10.0)
+    >>> bool(np.abs(blended).max() < 0.01)
+    True
+    """
+    from scipy.linalg import solveh_banded
+
+    n = len(shifts_px)
+    known = np.isfinite(sigma_px)
+    strength = np.where(known, 1 / np.maximum(np.where(known, sigma_px, 1.0), 1e-3) ** 2, 0.0)
+    bend = np.full(max(n - 2, 0), max(memory_slices, 1.0) / (2 * max(velocity_px, 1e-4) ** 2))
+    for k in breaks:
+        bend[max(0, k - 2) : k] *= 1e-6
+    normal = np.zeros((3, n))
+    normal[0] = strength + 1e-9 * strength.max()
+    second_difference = (1.0, -2.0, 1.0)
+    for i in range(3):
+        for j in range(i, 3):
+            normal[j - i, i : i + len(bend)] += second_difference[i] * second_difference[j] * bend
+    away = np.where(known[:, None], reference_px - shifts_px, 0.0)
+    correction = solveh_banded(normal, strength[:, None] * away, lower=True)
+    return shifts_px + correction, np.sqrt(banded_inverse_diagonal(normal))

@@ -1,0 +1,227 @@
+"""In-band spectra of slices: what cross-correlation works on.
+
+A slice is windowed, transformed once and kept only in a band of spatial frequencies that leaves out shading, scan
+lines and the wedge in which curtains lie.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import fft, namespace, to_host
+from fibtomo.errors import InputError
+
+Float = NDArray[np.float64]
+
+HIGHEST = 0.2
+"""Upper end of the band in cycles per pixel; beyond it noise and change between slices leave nothing."""
+_TAPER = 0.25  # part of the window that rises and falls
+_WEDGE_DEG = 6.0  # half-angle about the x frequency axis in which curtains lie
+_LARGE_PX = 1500  # from this size on slices are binned
+_RING_WIDTH = 1 / 200  # cycles per pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The spatial frequencies in use for slices of one shape.
+
+    The half spectrum is cropped to the frequencies below the upper limit; its inverse transform is the correlation
+    on a coarse grid of shifts.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns of the (binned) slice.
+    binning
+        Pixels averaged along either axis before the transform.
+    fft_shape
+        Size of the zero-padded transform.
+    grid_shape
+        Size of the coarse correlation surface.
+    freq_y, freq_x
+        Frequencies of the rows and columns of the cropped half spectrum, cycles per binned pixel.
+    ring
+        Flattened ring number of each frequency; `rings` where it is not used.
+    rings
+        Number of rings in the band.
+    samples
+        (rings,) frequencies on each ring.
+    squares
+        (2, rings) sums of (2π f)² along y and x.
+    """
+
+    shape: tuple[int, int]
+    binning: int
+    fft_shape: tuple[int, int]
+    grid_shape: tuple[int, int]
+    freq_y: Float
+    freq_x: Float
+    ring: Any
+    rings: int
+    samples: Float
+    squares: Float
+
+
+@dataclass(frozen=True, eq=False)
+class SliceSpectrum:
+    """In-band spectrum of one windowed slice.
+
+    Attributes
+    ----------
+    values
+        Cropped half spectrum, complex64, zero outside the band.
+    power
+        (rings,) summed power, on the host.
+    windows
+        The window along y and along x; zero on constant margins.
+    """
+
+    values: Any
+    power: Float
+    windows: tuple[Float, Float]
+
+
+def make_band(
+    shape: tuple[int, int],
+    band_cycles_per_px: tuple[float, float] | None = None,
+    *,
+    skip_scan_lines: bool = True,
+    xp: Any = np,
+) -> Band:
+    """Choose binning, transform size and frequencies for slices of `shape`.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the slices.
+    band_cycles_per_px
+        Lowest and highest frequency; ``None`` takes three cycles per image up to 0.2 per pixel and leaves the rest
+        to the coherence weights.
+    skip_scan_lines
+        Leave out what only varies along y: brightness that differs from scan line to scan line.
+    xp
+        `numpy` or `cupy`.
+
+    Raises
+    ------
+    InputError
+        The slice is too small or the band is empty.
+
+    Examples
+    --------
+    >>> band = make_band((256, 256))
+    >>> band.binning, band.fft_shape, band.grid_shape
+    (1, (256, 256), (106, 106))
+    """
+    limits = None if band_cycles_per_px is None else (float(band_cycles_per_px[0]), float(band_cycles_per_px[1]))
+    return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, xp.__name__)
+
+
+@lru_cache(maxsize=16)
+def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, module: str) -> Band:
+    from scipy.fft import next_fast_len
+
+    binning = 1
+    while max(shape) / binning >= _LARGE_PX and min(shape) / (2 * binning) >= 64:
+        binning *= 2
+    rows, cols = shape[0] // binning, shape[1] // binning
+    if min(rows, cols) < 16:
+        raise InputError(f"slices of {shape[0]} x {shape[1]} pixels are too small to correlate; 16 x 16 is the least")
+    ny, nx = next_fast_len(rows, real=True), next_fast_len(cols, real=True)
+    low, high = (3.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
+    high = min(high, 0.5)
+    half_y, half_x = (min(int(np.ceil(high * n)) + 1, n // 2) for n in (ny, nx))
+    ky = np.concatenate([np.arange(half_y), np.arange(-half_y, 0)])[:, None]
+    kx = np.arange(half_x + 1)[None, :]
+    fy, fx = ky / ny, kx / nx
+    radius = np.hypot(fy, fx)
+    keep = (radius >= low) & (radius <= high) & (np.abs(ky) < half_y) & (kx < half_x)
+    keep &= np.abs(fy) > np.maximum(2.0 / rows, np.tan(np.radians(_WEDGE_DEG)) * fx)
+    keep &= fx > 1.5 / cols if skip_scan_lines else (fx > 0) | (fy > 0)
+    if np.count_nonzero(keep) < 20:
+        raise InputError(
+            f"the band {low / binning:.4g} to {high / binning:.4g} cycles per pixel holds too few frequencies of "
+            f"slices of {shape[0]} x {shape[1]} pixels; widen it"
+        )
+    _, number = np.unique((radius[keep] / _RING_WIDTH).astype(np.int64), return_inverse=True)
+    rings = int(number.max()) + 1
+    ring = np.full(keep.shape, rings)
+    ring[keep] = number
+    squares = [
+        np.bincount(number, weights=np.broadcast_to((2 * np.pi * f) ** 2, keep.shape)[keep], minlength=rings)
+        for f in (fy, fx)
+    ]
+    return Band(
+        shape=(rows, cols),
+        binning=binning,
+        fft_shape=(ny, nx),
+        grid_shape=(2 * half_y, 2 * half_x),
+        freq_y=fy[:, 0],
+        freq_x=fx[0],
+        ring=import_module(module).asarray(ring.ravel()),
+        rings=rings,
+        samples=np.bincount(number, minlength=rings).astype(np.float64),
+        squares=np.array(squares),
+    )
+
+
+def slice_spectrum(image: Any, band: Band) -> SliceSpectrum:
+    """Bin, flatten, window and transform one slice.
+
+    Rows and columns at the margins that hold one constant value (padding) get no weight.
+
+    Parameters
+    ----------
+    image
+        (y, x) grey values of any real type.
+    band
+        From `make_band` for this shape.
+    """
+    xp = namespace(image)
+    rows, cols = band.shape
+    b = band.binning
+    grey = image[: rows * b, : cols * b].astype(np.float32)
+    if b > 1:
+        grey = grey.reshape(rows, b, cols, b).mean(axis=(1, 3))
+    window_y, window_x = (_window(to_host(grey.min(axis=a) < grey.max(axis=a))) for a in (1, 0))
+    wy, wx = xp.asarray(window_y, dtype=np.float32), xp.asarray(window_x, dtype=np.float32)
+    if window_y.any() and window_x.any():
+        row_profile = to_host((grey * wx).sum(axis=1)).astype(np.float64) / window_x.sum()
+        col_profile = to_host((grey * wy[:, None]).sum(axis=0)).astype(np.float64) / window_y.sum()
+        mean = np.average(row_profile, weights=window_y)
+        trend_y = xp.asarray(_parabola(row_profile, window_y), dtype=np.float32)
+        trend_x = xp.asarray(_parabola(col_profile, window_x) - mean, dtype=np.float32)
+        grey = grey - trend_y[:, None] - trend_x
+    spectrum = fft(grey).rfft2(grey * wy[:, None] * wx, s=band.fft_shape)
+    half_y, half_x = band.grid_shape[0] // 2, band.grid_shape[1] // 2
+    values = xp.concatenate([spectrum[:half_y, : half_x + 1], spectrum[-half_y:, : half_x + 1]])
+    values *= (band.ring < band.rings).reshape(values.shape)
+    return SliceSpectrum(values, ring_sums(xp.abs(values) ** 2, band), (window_y, window_x))
+
+
+def ring_sums(values: Any, band: Band) -> Float:
+    """Sum real `values` of the cropped half spectrum over each ring; (rings,) on the host."""
+    sums = namespace(values).bincount(band.ring, weights=values.ravel(), minlength=band.rings + 1)
+    return to_host(sums)[: band.rings].astype(np.float64)
+
+
+def _window(varies: NDArray[np.bool_]) -> Float:
+    """Tukey window over the stretch between the first and the last line that is not constant."""
+    window = np.zeros(len(varies))
+    lines = np.flatnonzero(varies)
+    if len(lines) < 8:
+        return window
+    a, b = int(lines[0]), int(lines[-1]) + 1
+    t = (np.arange(b - a) + 0.5) / (b - a)
+    edge = np.minimum(t, 1 - t) / (_TAPER / 2)
+    window[a:b] = np.where(edge < 1, 0.5 - 0.5 * np.cos(np.pi * edge), 1.0)
+    return window
+
+
+def _parabola(profile: Float, weight: Float) -> Float:
+    t = np.linspace(-1, 1, len(profile))
+    return np.polynomial.polynomial.polyval(t, np.polynomial.polynomial.polyfit(t, profile, 2, w=np.sqrt(weight)))

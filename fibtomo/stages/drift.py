@@ -1,0 +1,113 @@
+"""Drift: how far every slice has moved, measured on the images."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fibtomo.core.params import Params
+from fibtomo.core.resolve import resolve_geometry
+from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
+from fibtomo.core.volume import Table, VolumeSpec
+from fibtomo.errors import CalibrationError, PipelineError
+from fibtomo.ops.drift_combine import combine_slabs
+from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.reference import check_roi, patch_binning
+
+
+class EstimateParams(Params):
+    """Measure the drift of the slices by correlating each with those before it."""
+
+    method: Literal["correlation", "itk"] = Field(
+        "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK mutual information."
+    )
+    offsets: Literal["auto"] | tuple[int, ...] = Field(
+        "auto", description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk)."
+    )
+    max_shift_px: float | None = Field(
+        None, gt=0, description="Largest motion between two slices, px; empty: a third of the slice."
+    )
+    band_cycles_per_px: tuple[float, float] | None = Field(
+        None, description="Lowest and highest spatial frequency used, cycles/px; empty: as far as the slices agree."
+    )
+    reference_roi: tuple[int, int, int, int] | None = Field(
+        None,
+        description="Static region y0, y1, x0, x1 in slice 0, px (fiducial, coating); sets the slow part.",
+    )
+    reference_margin_px: int = Field(
+        32, ge=0, le=512, description="How far the static region may stray from where geometry expects it, px."
+    )
+    slope_px_per_slice: tuple[float, float] | None = Field(
+        None, description="Expected motion (dy, dx) per slice, px; empty: from the geometry where it is known."
+    )
+    bad_slices: Literal["auto"] | tuple[int, ...] = Field(
+        "auto", description="Slices not to use, counted from 0; auto: blank, truncated, repeated, blurred, odd ones."
+    )
+    slow: Literal["keep", "expected"] = Field(
+        "keep", description="Straight-line part of the motion: as the images show it, or as expected from the slope."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.offsets != "auto" and (1 not in self.offsets or not all(1 <= o <= 16 for o in self.offsets)):
+            raise ValueError(f"offsets {self.offsets} must lie between 1 and 16 and contain 1")
+        if self.band_cycles_per_px is not None:
+            low, high = self.band_cycles_per_px
+            if not 0 <= low < high <= 0.5:
+                raise ValueError(f"band_cycles_per_px {self.band_cycles_per_px} must ascend between 0 and 0.5")
+        return self
+
+
+def _options(params: EstimateParams, ctx: StageContext) -> DriftOptions:
+    values = params.model_dump()
+    slope = values.pop("slope_px_per_slice")
+    return DriftOptions(**values, slope_px_per_slice=slope or _geometric_slope(ctx))
+
+
+def _geometric_slope(ctx: StageContext) -> tuple[float, float]:
+    """Rows and columns per slice that the geometry predicts; none where it is not known."""
+    try:
+        geometry = resolve_geometry(ctx.calibration, shear_from_images=False)
+    except CalibrationError:
+        return 0.0, 0.0
+    return -geometry.shear_px_per_slice, 0.0
+
+
+def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
+    gaps = DriftOptions(method=params.method, offsets=params.offsets).gaps
+    patch = 0.0
+    if params.reference_roi is not None:
+        check_roi(params.reference_roi, spec.shape[1:])
+        y0, y1, x0, x1 = params.reference_roi
+        margin, b = 2 * params.reference_margin_px, patch_binning(params.reference_roi, params.reference_margin_px)
+        patch = 2.0 * (y1 - y0 + margin) * (x1 - x0 + margin) / b**2 / (spec.shape[1] * spec.shape[2])
+    # one slice at a time is worked on (float32 copies and a transform), a few cropped spectra are kept
+    working = 40.0 + 4.0 * gaps[-1]
+    return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / max(1, min(8, spec.shape[0])) + patch)
+
+
+def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:
+    return measure_slab(block, ctx.z0, ctx.core, _options(params, ctx))
+
+
+def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContext) -> Table:
+    if params.slow == "expected" and _options(params, ctx).slope_px_per_slice == (0.0, 0.0):
+        raise PipelineError(
+            "drift.estimate: slow = expected needs an expected slope; give slope_px_per_slice or the geometry "
+            "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
+        )
+    return combine_slabs(partials, _options(params, ctx)).to_table()
+
+
+register(
+    StageDef(
+        name="drift.estimate",
+        kind=Kind.REDUCE,
+        params=EstimateParams,
+        needs=_needs,
+        measure=_measure,
+        combine=_combine,
+        produces="drift",
+        citation="Hannan & Thomson 1973, J. Am. Stat. Assoc. 68:173",
+    )
+)
