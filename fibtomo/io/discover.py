@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fibtomo.errors import StackError
 from fibtomo.io.findings import Finding, listed
-from fibtomo.io.naming import Series, alike, detector_rank, find_gaps, natural_key, split_series
+from fibtomo.io.naming import Series, alike, detector_rank, find_gaps, natural_key, split_series, take_apart
 from fibtomo.io.readers.base import COLOURS, Opened, Reader
 from fibtomo.io.readers.heads import IMAGES, Head, HeadError, read_head
 from fibtomo.io.readers.image_files import FileSlices, colour_samples
@@ -16,6 +16,7 @@ from fibtomo.io.readers.image_files import FileSlices, colour_samples
 _NOT_DETECTORS = ("ground_truth", "truth", "label", "mask", "thumb", "preview", "segment", "log", "report")
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 _PREFERRED = {suffix: i for i, suffix in enumerate((".tif", ".tiff", ".png", ".bmp", ".dat", ".jpg", ".jpeg"))}
+_SECOND_SERIES = 0.2
 _THREADS = 8
 
 
@@ -40,9 +41,7 @@ def open_folder(folder: Path, *, pattern: str | None = None, skip_bad: bool = Fa
     if images:
         images, findings = _one_format(images)
         series, odd = split_series(images)
-        if odd:
-            text = f"{len(odd)} images are named differently and were left out: {listed([p.name for p in odd])}"
-            findings.append(Finding("foreign-file", text, files=tuple(p.name for p in odd)))
+        findings += _odd_names(folder, series, odd)
         home = folder
     else:
         series, home, findings = _detector_folders(folder, pattern)
@@ -65,6 +64,25 @@ def open_folder(folder: Path, *, pattern: str | None = None, skip_bad: bool = Fa
         volume=False,
         folder=home,
     )
+
+
+def _odd_names(folder: Path, series: dict[str, Series], odd: list[Path]) -> list[Finding]:
+    """Name the few images that are called differently; a second series of slices is a question to the user."""
+    if not odd:
+        return []
+    main = next(iter(series.values())).files
+    template, count = Counter(take_apart(p).template for p in odd).most_common(1)[0]
+    if count >= max(3, len(main) * _SECOND_SERIES):
+        raise StackError(
+            f"{folder} holds two series, '{take_apart(main[0]).template}' ({len(main)} images) and '{template}' "
+            f"({count}); choose one with --pattern, such as '{template.replace('#', '*')}{odd[0].suffix}'"
+        )
+    names = tuple(p.name for p in odd)
+    return [
+        Finding(
+            "foreign-file", f"{len(odd)} images are named differently and were left out: {listed(names)}", files=names
+        )
+    ]
 
 
 def open_files(files: Sequence[Path], *, skip_bad: bool = False) -> Opened:

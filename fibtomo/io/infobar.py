@@ -41,7 +41,7 @@ def info_bar_rows(slices: Sequence[NDArray[Any]]) -> int:
     for bar in bars[1:]:
         if bar is None or bar.shape != first.shape or (bar & first).sum() < 0.5 * (bar | first).sum():
             return 0
-    return first.shape[0]
+    return int(first.shape[0])
 
 
 def _bar(image: NDArray[Any]) -> NDArray[np.bool_] | None:

@@ -197,9 +197,10 @@ def _name_single_channel(opened: Opened, infos: dict[str, list[tuple[Path, Vendo
         return
     found = infos.get("", [])
     name = (found[0][1].detector if found else None) or "image"
-    for by_channel in (opened.readers, opened.images, infos):
-        if "" in by_channel:
-            by_channel[name] = by_channel.pop("")
+    opened.readers = {name: opened.readers[""]}
+    if opened.images:
+        opened.images = {name: opened.images[""]}
+        infos[name] = found
 
 
 def _channel(place: Path, readers: dict[str, Reader], wanted: str | None) -> str:

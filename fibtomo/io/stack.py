@@ -182,7 +182,7 @@ class Stack:
         block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))
         if block.dtype.kind == "b":
             return block.astype(np.uint8) * np.uint8(255)
-        return np.array(block, dtype=self.dtype, order="C")
+        return np.array(block, dtype=self.dtype, order="C", copy=None if block.flags.owndata else True)
 
     def fingerprint(self) -> str:
         """Short text that changes when files, detector, crop or choice of slices change."""

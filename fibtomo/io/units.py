@@ -35,8 +35,8 @@ def length_nm(value: float, unit: str | None) -> float | None:
 
     Examples
     --------
-    >>> length_nm(1.6659, "um")
-    1665.9
+    >>> length_nm(2.5, "um")
+    2500.0
     >>> length_nm(3.0, "pixel") is None
     True
     """

@@ -120,7 +120,9 @@ class Layout:
             index[z_axis] = z
         block = np.asarray(array[tuple(index)])
         if z_axis is None:
-            return block.transpose(np.argsort(np.argsort((y_axis, x_axis))))[None][z]
+            return (block if y_axis < x_axis else block.T)[None][z]
+        if z_axis < y_axis < x_axis:
+            return block
         return block.transpose(np.argsort(np.argsort((z_axis, y_axis, x_axis))))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,16 @@ class ItkReader(VolumeReader):
         yield _decoded(self.path, file_stamp(self.path))
 
 
-_last: dict[tuple[Path, str], Any] = {}
+_decoded_last: dict[tuple[Path, str], Any] = {}
+_decoding = Lock()
 
 
 def _decoded(path: Path, stamp: str) -> Any:
-    key = (path, stamp)
-    if key not in _last:
-        _last.clear()
-        _last[key] = read_image(path)
-    return _last[key]
+    with _decoding:
+        if (path, stamp) not in _decoded_last:
+            _decoded_last.clear()
+            _decoded_last[path, stamp] = read_image(path)
+        return _decoded_last[path, stamp]
 
 
 def open_header(path: Path) -> Opened:

@@ -88,7 +88,7 @@ def test_in_voxels(volume):
 
 @pytest.mark.parametrize("voxel", [(10, 5), (10, 5, -5), (10, 5, float("nan")), "10 5 5", 5, (0, 5, 5)])
 def test_voxel_size_that_makes_no_sense(volume, voxel):
-    with pytest.raises(InputError, match="voxel_nm = .*--voxel-nm 10 5 5"):
+    with pytest.raises(InputError, match=r"voxel_nm = .*--voxel-nm 10 5 5"):
         open_stack(volume, voxel_nm=voxel)
 
 
@@ -121,7 +121,7 @@ def faked(monkeypatch):
 
 
 def test_measured_thickness_of_a_project(write_folder, volume, faked, tmp_path):
-    thickness = {n: 10.0 for n in range(1, 9)} | {4: 14.0}
+    thickness = dict.fromkeys(range(1, 9), 10.0) | {4: 14.0}
     measured = Sourced((0.0,), "project MeasuredThickness", "measured")
     calibration = Calibration(slice_nm=Sourced(10.0, "project", "given"), slice_z_nm=measured)
     project = ProjectInfo("X", tmp_path / "p.dat", calibration, {}, thickness, {"job": Sourced("a", "p", "given")})

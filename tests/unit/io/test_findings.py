@@ -179,6 +179,14 @@ def test_folders_that_do_not_belong_together(write_folder, volume):
         open_stack(folder)
 
 
+def test_two_series_in_one_folder(write_folder, volume):
+    write_folder(volume, pattern="runA_{:03d}.tif")
+    folder = write_folder(volume[:4], pattern="runB_{:03d}.tif", start=50)
+    with pytest.raises(StackError, match=r"two series, 'runA_#' \(6 images\) and 'runB_#' \(4\).*'runB_\*\.tif'"):
+        open_stack(folder)
+    assert len(open_stack(folder, pattern="runB_*.tif")) == 4
+
+
 def test_multipage_files_in_a_folder(tmp_path, volume):
     for k in range(2):
         tifffile.imwrite(tmp_path / f"part_{k}.tif", volume, photometric="minisblack")
