@@ -50,8 +50,9 @@ class Frame:
         """Fit the box of `size` (z, y, x), with room for the lengths written beside it."""
         seen = _corners(size) @ axes[:2].T
         low, high = seen.min(axis=0), seen.max(axis=0)
-        per_px = (high[0] - low[0]) / (width_px * 0.77)
-        margin = np.array([0.115 * width_px, 0.05 * width_px]) * per_px
+        aside = 5.5 * _letters_px(width_px) + 10
+        per_px = (high[0] - low[0]) / (width_px - 2 * aside)
+        margin = np.array([aside, 2.5 * _letters_px(width_px)]) * per_px
         width, height = np.ceil((high - low + 2 * margin) / per_px).astype(int)
         return cls(float(low[0] - margin[0]), float(low[1] - margin[1]), float(per_px), int(width), int(height))
 
@@ -68,7 +69,7 @@ class Frame:
         page = Image.alpha_composite(behind, Image.fromarray(surface))
         page = Image.alpha_composite(page, front)
         draw = ImageDraw.Draw(page)
-        size_px = max(12, self.width // 50)
+        size_px = _letters_px(self.width)
         centre = np.array(self.place(size / 2, axes))
         names = {"z": (0.5, 1.0, 1.0), "y": (0.0, 0.5, 0.0), "x": (0.0, 1.0, 0.5)}
         for i, (name, place) in enumerate(names.items()):
@@ -95,6 +96,10 @@ _EDGES = [
     for b in _UNIT_CORNERS
     if a < b and sum(x != y for x, y in zip(a, b, strict=True)) == 1
 ]
+
+
+def _letters_px(width_px: int) -> int:
+    return max(12, width_px // 50)
 
 
 def _corners(size: NDArray[np.float64]) -> NDArray[np.float64]:
