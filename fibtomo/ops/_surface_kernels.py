@@ -1,12 +1,35 @@
-"""Compiled loop of marching cubes (numba); imported only when a surface is made."""
+"""Compiled loops of marching cubes (numba); imported only when a surface is made."""
 
 import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, cache=True)
+def _next_column(field, level, z, y, x):
+    """Bits 0, 2, 4, 6 of a configuration: which of the four corners at column x are inside."""
+    column = 0
+    for corner in range(4):
+        column |= (field[z + (corner >> 1), y + (corner & 1), x] > level) << (2 * corner)
+    return column
+
+
+@njit(nogil=True, cache=True)
+def _count(field, level, count):
+    """Number of triangles."""
+    nz, ny, nx = field.shape
+    total = 0
+    for z in range(nz - 1):
+        for y in range(ny - 1):
+            column = _next_column(field, level, z, y, 0)
+            for x in range(1, nx):
+                config, column = column, _next_column(field, level, z, y, x)
+                total += count[config | column << 1]
+    return total
+
+
+@njit(nogil=True, cache=True)
 def cut_cubes(field, level, count, edges, lower_corner, axis, first_plane):
-    """Triangles (n, 3) of the surface where `field` crosses `level`, as numbers of the lattice edges they cut.
+    """Surface where `field` crosses `level`: the lattice edges it cuts, and triangles between them.
 
     Parameters
     ----------
@@ -18,32 +41,37 @@ def cut_cubes(field, level, count, edges, lower_corner, axis, first_plane):
         (12,) lower corner and axis of the edges of a cube.
     first_plane
         Index of field[0] in the whole lattice, of which an edge's number is ((z · ny + y) · nx + x) · 3 + axis.
+
+    Returns
+    -------
+    keys
+        (n,) numbers of the edges, each once.
+    faces
+        (m, 3) int32 places in `keys`.
     """
     nz, ny, nx = field.shape
-    total = 0
-    triangles = np.empty((0, 3), dtype=np.int64)
-    for write in (False, True):
-        if write:
-            triangles = np.empty((total, 3), dtype=np.int64)
-            total = 0
-        for z in range(nz - 1):
-            for y in range(ny - 1):
-                column = 0
-                for corner in range(4):
-                    inside = field[z + (corner >> 1), y + (corner & 1), 0] > level
-                    column |= inside << (2 * corner)
-                for x in range(nx - 1):
-                    config, column = column, 0
-                    for corner in range(4):
-                        inside = field[z + (corner >> 1), y + (corner & 1), x + 1] > level
-                        column |= inside << (2 * corner)
-                    config |= column << 1
-                    if write:
-                        for t in range(count[config]):
-                            for k in range(3):
-                                e = edges[config, t, k]
-                                c = lower_corner[e]
-                                at = (first_plane + z + (c >> 2)) * ny + y + (c >> 1 & 1)
-                                triangles[total + t, k] = (at * nx + x + (c & 1)) * 3 + axis[e]
-                    total += count[config]
-    return triangles
+    faces = np.empty((_count(field, level, count), 3), dtype=np.int32)
+    keys = np.empty(3 * len(faces), dtype=np.int64)
+    met = np.full((2, ny, nx, 3), -1, dtype=np.int32)
+    n = m = 0
+    for z in range(nz - 1):
+        met[(z + 1) & 1] = -1
+        for y in range(ny - 1):
+            column = _next_column(field, level, z, y, 0)
+            for x in range(nx - 1):
+                config, column = column, _next_column(field, level, z, y, x + 1)
+                config |= column << 1
+                for t in range(count[config]):
+                    for k in range(3):
+                        e = edges[config, t, k]
+                        c, a = lower_corner[e], axis[e]
+                        cz, cy, cx = z + (c >> 2), y + (c >> 1 & 1), x + (c & 1)
+                        number = met[cz & 1, cy, cx, a]
+                        if number < 0:
+                            number = n
+                            met[cz & 1, cy, cx, a] = n
+                            keys[n] = (((first_plane + cz) * ny + cy) * nx + cx) * 3 + a
+                            n += 1
+                        faces[m, k] = number
+                    m += 1
+    return keys[:n].copy(), faces

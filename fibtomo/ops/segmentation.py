@@ -148,8 +148,10 @@ def hysteresis(volume: Any, levels: tuple[float, float], reach_px: int, boxes: B
         raise InputError(f"the lower threshold {low} of the hysteresis lies above the upper one, {high}")
     sure = _outside(volume > high, volume, boxes, fill=False)
     maybe = _outside(volume > low, volume, boxes, fill=False)
-    grown = ndimage(volume).binary_dilation(sure, iterations=reach_px, mask=maybe) if reach_px else sure
-    return _outside(grown.astype(namespace(volume).uint8), volume, boxes)
+    xp = namespace(volume)
+    if reach_px:  # cupy knows only the plain iteration; both give the same voxels
+        sure = ndimage(volume).binary_dilation(sure, iterations=reach_px, mask=maybe, brute_force=xp is not np)
+    return _outside(sure.astype(xp.uint8), volume, boxes)
 
 
 def _outside(labels: Any, volume: Any, boxes: Boxes | None, fill: int | bool = OUTSIDE) -> Any:

@@ -177,16 +177,15 @@ def slab_surface(
     own = _closed(own, level, core[0] == 0, stop == lattice[0])
     plane = start + (core[0] > 0)
     corner, axis = np.array(EDGES).T
-    cut = cut_cubes(np.ascontiguousarray(own), level, *_TABLE(), corner, axis, plane)
-    keys, faces = np.unique(cut, return_inverse=True)
+    keys, faces = cut_cubes(np.ascontiguousarray(own), level, *_table(), corner, axis, plane)
     return {
         "keys": keys,
         "vertices": _positions(keys, own, level, plane),
-        "faces": faces.reshape(-1, 3).astype(np.int32),
+        "faces": faces,
     }
 
 
-_TABLE = lru_cache(maxsize=1)(triangle_table)
+_table = lru_cache(maxsize=1)(triangle_table)
 
 
 def _binned(field: NDArray[np.float32], first: int, nz: int, factor: int) -> tuple[NDArray[np.float32], int]:

@@ -103,21 +103,19 @@ def _extend(best: Float, W: Float, M: Float) -> tuple[Float, NDArray[np.int64]]:
     return new, split
 
 
-def between_class_variance(counts: Counts, edges: Edges, thresholds: Float) -> float:
-    """Variance of the class means about the overall mean, the criterion that Otsu's thresholds maximise.
+def _criterion(counts: Counts, edges: Edges) -> Callable[[Float], float]:
+    """Otsu's criterion as a function of the thresholds: weighted scatter of the class means."""
+    occupied = np.flatnonzero(counts)
+    weight, centre = counts[occupied].astype(np.float64), _centres(edges)[occupied]
+    W = np.concatenate([[0.0], np.cumsum(weight)])
+    M = np.concatenate([[0.0], np.cumsum(weight * (centre - np.average(centre, weights=weight)))])
 
-    Examples
-    --------
-    >>> between_class_variance(np.array([1, 0, 1]), np.arange(4.0), np.array([1.5]))
-    1.0
-    """
-    weight, centre = counts.astype(np.float64), _centres(edges)
-    label = np.searchsorted(thresholds, centre, side="left")
-    total = weight.sum()
-    class_weight = np.bincount(label, weight, minlength=len(thresholds) + 1)
-    class_sum = np.bincount(label, weight * (centre - np.average(centre, weights=weight)), minlength=len(class_weight))
-    filled = class_weight > 0
-    return float(np.sum(class_sum[filled] ** 2 / class_weight[filled]) / total)
+    def between(thresholds: Float) -> float:
+        bounds = np.concatenate([[0], np.searchsorted(centre, thresholds, side="right"), [len(centre)]])
+        w, m = np.diff(W[bounds]), np.diff(M[bounds])
+        return float(np.sum(m[w > 0] ** 2 / w[w > 0]))
+
+    return between
 
 
 def threshold_sigma(counts: Counts, edges: Edges, thresholds: Float, drop: float = 0.003) -> Float:
@@ -138,27 +136,22 @@ def threshold_sigma(counts: Counts, edges: Edges, thresholds: Float, drop: float
     >>> threshold_sigma(np.array([9, 0, 0, 0, 9]), np.arange(6.0), np.array([2.5])).tolist()
     [1.5]
     """
-    from_bin, to_bin = _occupied_range(counts)
-    best = between_class_variance(counts, edges, thresholds)
-    bounds = np.concatenate([[edges[from_bin + 1]], thresholds, [edges[to_bin]]])
+    occupied = np.flatnonzero(counts)
+    between = _criterion(counts, edges)
+    best = between(thresholds)
+    bounds = np.concatenate([[edges[occupied[0] + 1]], thresholds, [edges[occupied[-1]]]])
     sigma = np.zeros(len(thresholds))
     for k, t in enumerate(thresholds):
 
         def holds(candidate: float, k: int = k) -> bool:
             moved = thresholds.copy()
             moved[k] = candidate
-            return between_class_variance(counts, edges, moved) >= (1 - drop) * best
+            return between(moved) >= (1 - drop) * best
 
         low = _furthest(holds, t, min(bounds[k], t))
         high = _furthest(holds, t, max(bounds[k + 2], t))
         sigma[k] = (high - low) / 2
     return sigma
-
-
-def _occupied_range(counts: Counts) -> tuple[int, int]:
-    """First and last occupied bin."""
-    occupied = np.flatnonzero(counts)
-    return int(occupied[0]), int(occupied[-1])
 
 
 def _furthest(holds: Callable[[float], bool], inside: float, limit: float, steps: int = 24) -> float:

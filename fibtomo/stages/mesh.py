@@ -33,7 +33,7 @@ def _phase(p: SurfaceParams, ctx: StageContext) -> int:
 
 
 def _needs(p: SurfaceParams, spec: VolumeSpec) -> Needs:
-    return Needs(measure_halo=surface_halo(p.smooth_px, _bin(p, spec)), bytes_per_voxel=24.0)
+    return Needs(measure_halo=surface_halo(p.smooth_px, _bin(p, spec)), bytes_per_voxel=40.0)
 
 
 def measure(block: Any, p: SurfaceParams, ctx: StageContext) -> Table:

@@ -62,7 +62,7 @@ def _halo(p: SegmentParams) -> int:
 def _needs(p: SegmentParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
     halo = _halo(p)
     grown = halo + p.reach_px if isinstance(p, HysteresisParams) else halo
-    return Needs(halo=(grown, grown), measure_halo=(halo, halo), bytes_per_voxel=20.0 if halo else 10.0)
+    return Needs(halo=(grown, grown), measure_halo=(halo, halo), bytes_per_voxel=28.0 if halo else 10.0)
 
 
 def _boxes(block: Any, ctx: StageContext) -> Any:
