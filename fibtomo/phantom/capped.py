@@ -1,6 +1,6 @@
 """A protective layer with tracking marks over any specimen: the static reference of an acquisition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -33,7 +33,7 @@ class Capped(Specimen):
     """
 
     kind: ClassVar[str] = "capped"
-    below: Specimen = NanoporousMetal()
+    below: Specimen = field(default_factory=NanoporousMetal)
     surface_nm: float = 200.0  # type: ignore[misc]
     cap_grey: float = 0.95
     mark_grey: float = 0.1
