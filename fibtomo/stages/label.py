@@ -22,7 +22,7 @@ class ComponentsParams(Params):
 
 
 def _needs(p: ComponentsParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
-    return Needs(bytes_per_voxel=18.0)
+    return Needs(bytes_per_voxel=12.0)
 
 
 def brightest_phase(ctx: StageContext) -> int:

@@ -33,7 +33,8 @@ def _phase(p: SurfaceParams, ctx: StageContext) -> int:
 
 
 def _needs(p: SurfaceParams, spec: VolumeSpec) -> Needs:
-    return Needs(measure_halo=surface_halo(p.smooth_px, _bin(p, spec)), bytes_per_voxel=40.0)
+    factor = _bin(p, spec)
+    return Needs(measure_halo=surface_halo(p.smooth_px, factor), bytes_per_voxel=12.0 + 60.0 / factor**3)
 
 
 def measure(block: Any, p: SurfaceParams, ctx: StageContext) -> Table:
