@@ -34,7 +34,7 @@ _PUBLIC = {
 }
 _MODULES = ("errors", "phantom")
 
-__all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,17 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from fibtomo.backend import memory
 from fibtomo.errors import BackendUnavailableError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _WAY_OUT = (
     "install fibtomo[gpu13] (fibtomo[gpu12] for Volta and Pascal cards or drivers older than CUDA 13), or use cpu"
@@ -35,9 +41,13 @@ class Device:
     free_bytes: int
     total_bytes: int
 
+    @property
+    def label(self) -> str:
+        """How the device is asked for: "cpu" or "cuda:N"."""
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
     def __str__(self) -> str:
-        label = self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
-        return f"{label} ({self.name}, {self.free_bytes / 2**30:.1f} of {self.total_bytes / 2**30:.1f} GiB free)"
+        return f"{self.label} ({self.name}, {self.free_bytes / 2**30:.1f} of {self.total_bytes / 2**30:.1f} GiB free)"
 
 
 @cache
@@ -91,6 +101,27 @@ def select_device(request: str = "auto") -> Device:
     if request == "auto":
         return _cpu()
     raise BackendUnavailableError(f"device '{request}' is not available: {reason}; {_WAY_OUT}")
+
+
+@contextmanager
+def on_device(label: str) -> Iterator[None]:
+    """Make the device `label` ("cpu" or "cuda:N") the one that new arrays go to."""
+    if label == "cpu":
+        yield
+        return
+    import cupy
+
+    with cupy.cuda.Device(int(label.partition(":")[2] or 0)):
+        yield
+
+
+def upload(block: "np.ndarray[Any, Any]", label: str) -> Any:
+    """Return `block` on the device `label`; on the CPU it is the same array."""
+    if label == "cpu":
+        return block
+    import cupy
+
+    return cupy.asarray(block)
 
 
 def default_workers() -> int:

@@ -3,13 +3,16 @@
 import os
 import sys
 import traceback
+from typing import Any
 
-import click
 import typer
 
 import fibtomo
 from fibtomo.cli.common import console, errors, join_voxel_arguments
 from fibtomo.errors import CancelledError, FibtomoError
+
+UsageProblem: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""Base of what typer raises about arguments, whichever click it was built with."""
 
 app = typer.Typer(
     name="fibtomo",
@@ -44,10 +47,10 @@ def run_cli(argv: list[str]) -> int:
     arguments = join_voxel_arguments([a for a in argv if a != "--debug"])
     try:
         result = app(arguments, prog_name="fibtomo", standalone_mode=False)
-    except click.ClickException as error:
+    except UsageProblem as error:
         _say(error.format_message().rstrip("."))
         return 2
-    except (click.exceptions.Abort, KeyboardInterrupt, CancelledError):
+    except (typer.Abort, KeyboardInterrupt, CancelledError):
         _say("stopped; finished blocks are kept, run the same command again to go on")
         return 130
     except FibtomoError as error:

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from fibtomo.errors import InputError
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 VoxelNm = Annotated[

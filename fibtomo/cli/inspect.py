@@ -29,8 +29,8 @@ def info(
     """
     from fibtomo.core.resolve import resolve_geometry
     from fibtomo.errors import CalibrationError
+    from fibtomo.io.describe import describe
     from fibtomo.io.open import open_stack
-    from fibtomo.io.stack import describe
 
     options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
     stack = open_stack(source, **options)

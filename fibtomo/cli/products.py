@@ -130,7 +130,7 @@ def export(
 
     Example: [bold]fibtomo export result/ --what phases -o phases.nrrd[/bold]
     """
-    from fibtomo.io.export import export_volume
+    from fibtomo.io.export import export as write_volume
     from fibtomo.io.open import open_stack
 
     kinds = {"volume": "grey", "phases": "phases", "objects": "objects"}
@@ -140,7 +140,7 @@ def export(
         volume = _volume(source, kinds[what], None)
     else:
         volume = open_stack(source, **common.stack_options(voxel_nm, dataset=dataset))
-    export_volume(volume, out)
+    write_volume(volume, out)
     console.print(f"written: {out}")
 
 

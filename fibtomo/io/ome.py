@@ -15,7 +15,7 @@ VERSION = "0.5"
 def pyramid_levels(shape: Shape, wanted: int | None = None) -> int:
     """Number of levels: as `wanted`, or until the longest edge is at most 256."""
     levels = 1
-    while max(shape) > 256 and min(shape) > 1 and wanted is None or (wanted is not None and levels < wanted):
+    while (max(shape) > 256 and min(shape) > 1 and wanted is None) or (wanted is not None and levels < wanted):
         shape = (max(1, shape[0] // 2), max(1, shape[1] // 2), max(1, shape[2] // 2))
         levels += 1
         if max(shape) <= 1:
