@@ -151,7 +151,7 @@ class _Gradients:
         return cls(gaussian(u, (0, s, s), order=(0, 0, 1)), gaussian(u, (0, s, s), order=(0, 1, 0)), inside)
 
     def flatness(self, stripe_gradient: Array | float) -> Array:
-        """Weight (z, y, x): 1 where the gradient, stripes subtracted, vanishes, down to 0 on structure (Tukey's biweight)."""
+        """Weight (z, y, x): 1 where the gradient without stripes vanishes, 0 on structure (Tukey's biweight)."""
         square = (self.gx - stripe_gradient) ** 2 + self.gy**2
         ratio = square / (EDGE_CUT**2 * _gradient_variance(square))
         weight = namespace(square).clip(1 - ratio, 0, 1) ** 2
