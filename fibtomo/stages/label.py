@@ -49,7 +49,7 @@ def combine(partials: Sequence[Table], p: ComponentsParams, ctx: StageContext) -
     return {
         **columns,
         "columns": list(columns),
-        "starts": found.starts,
+        "slab_starts": found.starts,
         "offsets": found.offsets,
         "lut": found.lut,
     }
@@ -58,7 +58,7 @@ def combine(partials: Sequence[Table], p: ComponentsParams, ctx: StageContext) -
 def apply(block: Any, p: ComponentsParams, ctx: StageContext) -> Any:
     """Label the slab again and give its labels their global numbers."""
     table = ctx.tables["objects"]
-    starts = np.asarray(table["starts"])
+    starts = np.asarray(table["slab_starts"])
     k = int(np.searchsorted(starts, ctx.z0))
     if k >= len(starts) - 1 or starts[k] != ctx.z0 or starts[k + 1] - starts[k] != len(block):
         raise PipelineError(
