@@ -10,6 +10,7 @@ from fibtomo.errors import StackError
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.naming import Series, alike, detector_rank, find_gaps, natural_key, split_series, take_apart
 from fibtomo.io.readers.base import COLOURS, Opened, Reader
+from fibtomo.io.readers.decode import decode
 from fibtomo.io.readers.heads import IMAGES, Head, HeadError, read_head
 from fibtomo.io.readers.image_files import FileSlices, colour_samples
 
@@ -245,6 +246,8 @@ def _readers(series: Series, skip_bad: bool, findings: list[Finding]) -> dict[st
     for i, head in enumerate(heads):
         if isinstance(head, Head) and (head.rows, head.columns, head.dtype, head.samples) != usual:
             wrong[i] = _odd_one(files[i], head, usual, kinds.total() - 1)
+    if skip_bad:
+        _try_decoding(files, heads, wrong)
     if wrong and not skip_bad:
         texts = "; ".join(f.message for f in list(wrong.values())[:3])
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
@@ -261,6 +264,20 @@ def _readers(series: Series, skip_bad: bool, findings: list[Finding]) -> dict[st
             f"image per file"
         )
     return _by_sample(files, heads, good, frozenset(wrong), findings)
+
+
+def _try_decoding(files: tuple[Path, ...], heads: list[Head | HeadError], wrong: dict[int, Finding]) -> None:
+    """Find files whose pixels cannot be decoded though the header is sound; only who skips bad slices pays for it."""
+
+    def attempt(i: int) -> None:
+        try:
+            decode(files[i])
+        except StackError as error:
+            wrong[i] = Finding("undecodable", str(error), "error", (files[i].name,))
+
+    packed = [i for i, h in enumerate(heads) if i not in wrong and isinstance(h, Head) and h.offset is None]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(attempt, packed))
 
 
 def _by_sample(

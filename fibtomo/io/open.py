@@ -5,25 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fibtomo.core.source import SliceSource
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
-from fibtomo.errors import InputError, StackError
+from fibtomo.errors import InputError
 from fibtomo.io.calibrate import UserFacts, merge, selected, slice_positions
-from fibtomo.io.discover import open_files, open_folder
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.infobar import info_bar_rows
+from fibtomo.io.inputs import RawFacts, open_input
 from fibtomo.io.naming import find_gaps
-from fibtomo.io.readers import hdf5, mrc, raw
 from fibtomo.io.readers.base import Opened, Reader
-from fibtomo.io.readers.heads import IMAGES, TIFF
-from fibtomo.io.readers.memory import open_array, open_source
-from fibtomo.io.readers.tiff_pages import open_tiff
-from fibtomo.io.readers.zarr_array import is_zarr, open_zarr
 from fibtomo.io.stack import Stack, evenly, measured_range
 from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
 
 _PIXEL_TOLERANCE = 1e-3
-_KNOWN = (*IMAGES, *hdf5.SUFFIXES, *mrc.SUFFIXES, *raw.HEADERS, ".raw", ".zarr")
 
 
 def open_stack(
@@ -90,7 +83,7 @@ def open_stack(
     facts = UserFacts(voxel_nm, column_angle_deg, tilt_corrected, tracked)
     if isinstance(path, Stack):
         return _restated(path, facts, channel, slices)
-    place, opened = _opened(path, dataset, pattern, skip_bad, shape, dtype, offset)
+    place, opened = open_input(path, dataset, pattern, skip_bad, RawFacts(shape, dtype, offset))
     infos = {name: _vendor_infos(images) for name, images in opened.images.items()}
     _name_single_channel(opened, infos)
     name = _channel(place, opened.readers, channel)
@@ -117,70 +110,6 @@ def open_stack(
         numbers=numbers,
         missing=tuple(n for n in missing if numbers and numbers[0] < n < numbers[-1]) if chosen.step == 1 else (),
     )
-
-
-def _opened(
-    path: Any,
-    dataset: str | None,
-    pattern: str | None,
-    skip_bad: bool,
-    shape: tuple[int, int, int] | None,
-    dtype: str | None,
-    offset: int,
-) -> tuple[Path, Opened]:
-    """Find the family of formats and open it."""
-    if not isinstance(path, (str, Path)):
-        if isinstance(path, SliceSource):
-            return Path("source"), open_source(path)
-        if hasattr(path, "shape") and hasattr(path, "dtype"):
-            return Path("array"), open_array(path)
-        raise InputError(f"{type(path).__name__} is no stack: give a folder, a file or an array (z, y, x)")
-    place = Path(path).expanduser()
-    if not place.exists():
-        raise StackError(f"{place} does not exist; check the path")
-    try:
-        if is_zarr(place):
-            return place, open_zarr(place, dataset)
-        if place.is_dir():
-            inside = _only_volume(place)
-            if inside is not None:
-                return _opened(inside, dataset, pattern, skip_bad, shape, dtype, offset)
-            return place, open_folder(place, pattern=pattern, skip_bad=skip_bad)
-        return place, _open_file(place, dataset, shape, dtype, offset)
-    except PermissionError as error:
-        raise StackError(f"{error.filename or place} may not be read; check its permissions") from None
-
-
-def _open_file(path: Path, dataset: str | None, shape: Any, dtype: str | None, offset: int) -> Opened:
-    suffix = path.suffix.casefold()
-    if path.stat().st_size == 0:
-        raise StackError(f"{path} is empty; copy it again")
-    if shape is not None or suffix == ".raw":
-        return raw.open_raw(path, shape, dtype, offset)
-    if suffix in (".json", ".hdr") and path.with_suffix(".raw").is_file():
-        return raw.open_raw(path.with_suffix(".raw"), None, None)
-    if suffix in TIFF:
-        return open_tiff(path)
-    if suffix in IMAGES:
-        return open_files([path])
-    if suffix in hdf5.SUFFIXES:
-        return hdf5.open_hdf5(path, dataset)
-    if suffix in mrc.SUFFIXES:
-        return mrc.open_mrc(path)
-    if path.name.casefold().endswith(raw.HEADERS):
-        return raw.open_header(path)
-    raise StackError(f"{path} is not an image file that can be read; known are {', '.join(_KNOWN)}")
-
-
-def _only_volume(folder: Path) -> Path | None:
-    """The single volume file or Zarr store in a folder without slice images."""
-    found = []
-    for entry in folder.iterdir():
-        if entry.suffix.casefold() in IMAGES:
-            return None
-        if is_zarr(entry) or entry.name.casefold().endswith((*hdf5.SUFFIXES, *mrc.SUFFIXES, *raw.HEADERS)):
-            found.append(entry)
-    return found[0] if len(found) == 1 else None
 
 
 def _vendor_infos(images: Sequence[Path]) -> list[tuple[Path, VendorInfo]]:

@@ -1,7 +1,8 @@
 """What every reader offers, and how z, y, x and the detector are found among the axes of a stored array."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.core.volume import Calibration, Shape, Sourced
-from fibtomo.errors import StackError
+from fibtomo.errors import FibtomoError, StackError
 from fibtomo.io.findings import Finding
 
+PARSE_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError),
+    *(ValueError, struct.error),
+)
+MOST_PIXELS = 2**32
+"""Pixels of one slice beyond which a header is taken for damaged."""
 COLOURS = ("red", "green", "blue", "alpha")
 _MOST_CHANNELS = 4
 _PAGE_AXES = "iqtr"
@@ -156,6 +163,9 @@ def layouts(
     letters = (axes or _guess_axes(shape)).casefold()
     if len(letters) != len(shape) or "y" not in letters or "x" not in letters:
         raise StackError(f"{what} of shape {tuple(shape)} (axes '{letters}') is no stack: expected z, y, x axes")
+    rows, columns = shape[letters.index("y")], shape[letters.index("x")]
+    if not (0 < rows * columns <= MOST_PIXELS and all(shape)):
+        raise StackError(f"{what} claims a shape of {tuple(shape)}, which no image has; it is damaged or empty")
     if "z" not in letters or shape[letters.index("z")] == 1:
         page_axis = next((a for a in _PAGE_AXES if a in letters and shape[letters.index(a)] > 1), None)
         if page_axis:
@@ -190,6 +200,28 @@ def file_stamp(path: Path) -> str:
     return f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
+@contextmanager
+def readable(path: Path, way_out: str = "copy it again or check its name") -> Iterator[None]:
+    """Turn whatever a format library says about damaged bytes into one `StackError` naming the file.
+
+    Parsers of foreign bytes fail in any of these ways; our own errors and missing permissions pass unchanged.
+
+    Raises
+    ------
+    StackError
+        The file could not be understood.
+    """
+    try:
+        yield
+    except (FibtomoError, PermissionError):
+        raise
+    except PARSE_ERRORS as error:
+        reason = str(error).strip("'\" .") or type(error).__name__
+        raise StackError(
+            f"{path} cannot be read ({reason}); it is damaged or not what its name says: {way_out}"
+        ) from error
+
+
 @dataclass(frozen=True)
 class VolumeReader:
     """Base of readers over one array-like in one file: subclasses say how to open it."""
@@ -211,7 +243,7 @@ class VolumeReader:
 
     def read(self, z: slice, rows: slice) -> NDArray[Any]:
         """Return slices `z` and image rows `rows` as stored."""
-        with self.array() as array:
+        with readable(self.path), self.array() as array:
             return self.layout.take(array, z, rows)
 
     def stamp(self) -> str:

@@ -1,13 +1,12 @@
 """Decode one image file to its pixels."""
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.errors import StackError
+from fibtomo.io.readers.base import readable
 from fibtomo.io.readers.heads import TIFF
 
 
@@ -20,7 +19,7 @@ def decode(path: Path) -> NDArray[Any]:
         The pixels cannot be decoded.
     """
     suffix = path.suffix.casefold()
-    try:
+    with readable(path, "copy it again or pass --skip-bad"):
         if suffix in TIFF:
             return _tiff(path)
         if suffix == ".bmp":
@@ -33,9 +32,6 @@ def decode(path: Path) -> NDArray[Any]:
 
         data = path.read_bytes()
         return imagecodecs.png_decode(data) if suffix == ".png" else imagecodecs.jpeg8_decode(data)
-    except (RuntimeError, ValueError, OSError, IndexError, struct.error) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise StackError(f"{path} cannot be decoded ({reason}); copy it again or pass --skip-bad") from None
 
 
 def _tiff(path: Path) -> NDArray[Any]:

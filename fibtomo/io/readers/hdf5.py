@@ -33,7 +33,7 @@ def open_hdf5(path: Path, dataset: str | None = None) -> Opened:
     Raises
     ------
     StackError
-        The file is no HDF5, holds no volume, or holds several and none was named.
+        The file holds no volume, or holds several and none was named.
     """
     import h5py
     import numpy as np
@@ -100,9 +100,5 @@ def _open(path: Path) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  registers Blosc, Zstd, LZ4 and other filters
 
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StackError(f"{path} is no readable HDF5 file ({str(error).rstrip('.')}); copy it again") from None
-    with file:
+    with h5py.File(path, "r") as file:
         yield file

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fibtomo.errors import StackError
+from fibtomo.io.readers.base import MOST_PIXELS, PARSE_ERRORS
 
 TIFF = (".tif", ".tiff")
 IMAGES = (*TIFF, ".png", ".bmp", ".jpg", ".jpeg", ".dat")
@@ -35,7 +36,7 @@ class Head:
     samples
         Values per pixel (3 for colour).
     pages
-        Images in the file.
+        Images of this size in the file; smaller ones are thumbnails.
     offset
         Byte at which uncompressed pixels start, None when they must be decoded.
     inverted
@@ -62,6 +63,21 @@ def read_head(path: Path) -> Head:
     HeadError
         The file is empty, cut short, or not the kind of image its name says.
     """
+    try:
+        return _checked(_head(path))
+    except HeadError:
+        raise
+    except PARSE_ERRORS as error:
+        raise HeadError(f"is no readable {path.suffix[1:].upper()} image ({str(error).rstrip('.')})") from error
+
+
+def _checked(head: Head) -> Head:
+    if not 0 < head.rows * head.columns <= MOST_PIXELS:
+        raise HeadError(f"claims to be {head.columns} × {head.rows} pixels")
+    return head
+
+
+def _head(path: Path) -> Head:
     size = path.stat().st_size
     if size == 0:
         raise HeadError("is empty", "truncated")
@@ -80,31 +96,28 @@ def read_head(path: Path) -> Head:
 
 
 def _tiff(path: Path, size: int) -> Head:
-    from tifffile import TiffFile, TiffFileError
+    from tifffile import TiffFile
 
-    try:
-        with TiffFile(path) as tif:
-            page = tif.pages.first
-            pages = len(tif.pages) if tif.pages.is_multipage else 1
-            if page.dtype is None or not page.dataoffsets:
-                raise HeadError("holds no image")
-            end = max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
-            if end > size:
-                raise HeadError(f"is cut short ({size} of {end} bytes)", "truncated")
-            if page.samplesperpixel > 1 and page.planarconfig == 2:
-                raise HeadError("stores its colours as separate planes; save it as grey values")
-            raw = page.is_contiguous and page.bitspersample in (8, 16, 32, 64) and page.samplesperpixel == 1
-            return Head(
-                rows=page.imagelength,
-                columns=page.imagewidth,
-                dtype=np.dtype(page.dtype).newbyteorder(tif.byteorder).str,
-                samples=page.samplesperpixel,
-                pages=pages,
-                offset=page.dataoffsets[0] if raw and page.imagedepth == 1 else None,
-                inverted=page.photometric == 0,
-            )
-    except (TiffFileError, struct.error, IndexError, KeyError) as error:
-        raise HeadError(f"is no readable TIFF ({str(error).rstrip('.')})") from None
+    with TiffFile(path) as tif:
+        page = tif.pages.first
+        pages = sum(p.shape == page.shape for p in tif.pages) if tif.pages.is_multipage else 1
+        if page.dtype is None or not page.dataoffsets:
+            raise HeadError("holds no image")
+        end = max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
+        if end > size:
+            raise HeadError(f"is cut short ({size} of {end} bytes)", "truncated")
+        if page.samplesperpixel > 1 and page.planarconfig == 2:
+            raise HeadError("stores its colours as separate planes; save it as grey values")
+        raw = page.is_contiguous and page.bitspersample in (8, 16, 32, 64) and page.samplesperpixel == 1
+        return Head(
+            rows=page.imagelength,
+            columns=page.imagewidth,
+            dtype=np.dtype(page.dtype).newbyteorder(tif.byteorder).str,
+            samples=page.samplesperpixel,
+            pages=pages,
+            offset=page.dataoffsets[0] if raw and page.imagedepth == 1 else None,
+            inverted=page.photometric == 0,
+        )
 
 
 def _png(start: bytes, end: bytes) -> Head:

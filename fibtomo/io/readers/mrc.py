@@ -37,25 +37,19 @@ def open_mrc(path: Path) -> Opened:
     Raises
     ------
     StackError
-        The header is no MRC header, the type is complex, or the file is cut short.
+        The header is no MRC header, or the file is cut short.
     """
     import mrcfile
 
     with path.open("rb") as start:
         if start.read(212)[-4:-1] != b"MAP":
             raise StackError(f"{path} is no MRC file (its header lacks the word MAP)")
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            mrcfile.open(path, "r", permissive=True, header_only=True) as file,
-        ):
-            header: Any = file.header
-            dtype = mrcfile.utils.data_dtype_from_header(header)
-            shape = mrcfile.utils.data_shape_from_header(header)
-            voxel = tuple(float(file.voxel_size[axis]) / 10 for axis in "zyx")
-            offset = 1024 + int(header.nsymbt)
-    except (ValueError, OSError) as error:
-        raise StackError(f"{path} is no readable MRC file ({str(error).rstrip('.')})") from None
+    with warnings.catch_warnings(action="ignore"), mrcfile.open(path, "r", permissive=True, header_only=True) as file:
+        header: Any = file.header
+        dtype = mrcfile.utils.data_dtype_from_header(header)
+        shape = mrcfile.utils.data_shape_from_header(header)
+        voxel = tuple(float(file.voxel_size[axis]) / 10 for axis in "zyx")
+        offset = 1024 + int(header.nsymbt)
     needed = offset + int(np.prod(shape)) * dtype.itemsize
     if path.stat().st_size < needed:
         raise StackError(f"{path} is cut short ({path.stat().st_size} of {needed} bytes); copy it again")

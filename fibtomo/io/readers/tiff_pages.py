@@ -66,26 +66,19 @@ def open_tiff(path: Path) -> Opened:
     Raises
     ------
     StackError
-        The file is no TIFF, is cut short, or holds no image.
+        The file is cut short or holds no stack.
     """
-    import struct
+    from tifffile import TiffFile
 
-    from tifffile import TiffFile, TiffFileError
-
-    try:
-        with TiffFile(path) as tif:
-            number, series = max(enumerate(tif.series), key=lambda item: item[1].size)
-            _check_complete(path, tif, series)
-            page = series.keyframe
-            inverted = page.photometric == 0
-            shape, axes = series.get_shape(squeeze=False), series.get_axes(squeeze=False)
-            offset = series.dataoffset if page.is_memmappable else None
-            dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder if offset is not None else "=").str
-            names, is_ome = _channel_names(tif), bool(tif.is_ome)
-    except (TiffFileError, struct.error, IndexError, KeyError, ValueError) as error:
-        if isinstance(error, StackError):
-            raise
-        raise StackError(f"{path} is no readable TIFF ({str(error).rstrip('.')}); copy it again") from None
+    with TiffFile(path) as tif:
+        number, series = max(enumerate(tif.series), key=lambda item: item[1].size)
+        _check_complete(path, tif, series)
+        page = series.keyframe
+        inverted = page.photometric == 0
+        shape, axes = series.get_shape(squeeze=False), series.get_axes(squeeze=False)
+        offset = series.dataoffset if page.is_memmappable else None
+        dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder if offset is not None else "=").str
+        names, is_ome = _channel_names(tif), bool(tif.is_ome)
     channels = layouts(shape, axes, names, str(path))
     readers: dict[str, Any] = {
         name: TiffReader(path, layout, dtype, series=number, offset=offset, inverted=inverted)

@@ -50,14 +50,11 @@ def open_zarr(path: Path, dataset: str | None = None) -> Opened:
     Raises
     ------
     StackError
-        The store is damaged or holds several images and none was named.
+        The store holds no image, or several and none was named.
     """
     import zarr
 
-    try:
-        node = zarr.open(str(path), mode="r")
-    except (ValueError, KeyError, OSError) as error:
-        raise StackError(f"{path} is no readable Zarr store ({str(error).rstrip('.')})") from None
+    node = zarr.open(str(path), mode="r")
     if isinstance(node, zarr.Array):
         return _array(path, node, Calibration(), None, [])
     if dataset is not None:

@@ -92,7 +92,7 @@ def test_truncated_other_images(tmp_path, volume, suffix):
 def test_text_named_as_image(write_folder, volume):
     folder = write_folder(volume)
     (folder / "slice_0001.tif").write_text("this is no image")
-    with pytest.raises(StackError, match=r"slice_0001\.tif is no readable TIFF"):
+    with pytest.raises(StackError, match=r"slice_0001\.tif is no readable TIF image"):
         open_stack(folder)
 
 
@@ -224,5 +224,21 @@ def test_a_file_that_disappears_after_opening(write_folder, volume):
     stack = open_stack(folder)
     (folder / "slice_0003.tif").write_bytes(b"II*\0")
     np.testing.assert_array_equal(stack.read(0, 3), volume[:3])
-    with pytest.raises(StackError, match=r"slice_0003\.tif cannot be decoded"):
+    with pytest.raises(StackError, match=r"slice_0003\.tif cannot be read .*--skip-bad"):
         stack.read(3, 4)
+
+
+def test_pixels_that_do_not_decode(write_folder, volume):
+    folder = write_folder(volume, compression="zlib")
+    path = folder / "slice_0003.tif"
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        start = tif.pages[0].dataoffsets[0]
+    data[start + 40 : start + 80] = bytes(40)
+    path.write_bytes(data)
+    stack = open_stack(folder, crop_info_bar=False)
+    with pytest.raises(StackError, match=r"slice_0003\.tif cannot be read .*--skip-bad"):
+        stack.read(0, 6)
+    stack = open_stack(folder, skip_bad=True)
+    assert stack.bad_slices == [3]
+    np.testing.assert_array_equal(stack.read(4, 6), volume[4:])

@@ -81,6 +81,34 @@ def test_separately_written_pages(tmp_path, volume):
     check(open_stack(tmp_path / "s.tif"), volume, None)
 
 
+def test_contiguous_pages_behind_one_header(tmp_path, volume):
+    tifffile.imwrite(tmp_path / "s.tif", volume, photometric="minisblack", truncate=True)
+    check(open_stack(tmp_path / "s.tif"), volume, None)
+
+
+def test_imagej_tiff_beyond_4_gb(tmp_path):
+    n, text = 5000, "ImageJ=1.53t\nimages=5000\nslices=5000\nloop=false\nspacing=10.0\nunit=nm\n"
+    page = np.zeros((1024, 1024), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "s.tif") as tif:
+        tif.write(page, photometric="minisblack", metadata=None, description=text, resolution=(0.2, 0.2))
+    with (tmp_path / "s.tif").open("r+b") as file:
+        file.truncate((n + 1) * page.nbytes)
+        file.seek(4999 * page.nbytes + 5000)
+        file.write(b"\x07")
+    stack = open_stack(tmp_path / "s.tif")
+    assert stack.shape == (n, 1024, 1024)
+    assert stack.read(4998, 5000).max() == 7
+    assert stack.voxel_nm == (10, 5, 5)
+
+
+def test_thumbnails_in_slice_files_are_ignored(tmp_path, volume):
+    for k, image in enumerate(volume):
+        with tifffile.TiffWriter(tmp_path / f"s{k}.tif") as tif:
+            tif.write(image, photometric="minisblack", metadata=None)
+            tif.write(image[::4, ::4], photometric="minisblack", metadata=None)
+    check(open_stack(tmp_path), volume, None)
+
+
 def test_imagej_tiff_with_spacing(tmp_path, volume):
     metadata = {"spacing": 0.01, "unit": "um", "axes": "ZYX"}
     resolution = (1 / 0.005, 1 / 0.006)
