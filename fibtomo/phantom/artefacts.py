@@ -181,7 +181,7 @@ class Artefacts(Params):
             if name not in presets:
                 raise PipelineError(f"artefacts = {name!r} must be one of {', '.join(presets)}, or name each artefact")
             return cls.parse(dict.fromkeys(presets[name], True), "artefacts")
-        return cls.parse(dict(choice), "artefacts")  # type: ignore[call-overload]
+        return cls.parse(dict(choice), "artefacts")
 
     def change(self, **changes: Any) -> Self:
         """Return a copy with some artefacts switched or changed."""

@@ -23,8 +23,8 @@ class Frame:
         From 1, as milled.
     rows, cols, bar_rows
         Size of the image proper and rows of the info bar below it.
-    pixel_m
-        Pixel size as scanned.
+    pixel_m, slice_m
+        Pixel size as scanned; nominal slice thickness.
     column_angle_deg, face_angle_deg
         Angle between the columns; between electron beam and face normal.
     tilt_corrected
@@ -40,6 +40,7 @@ class Frame:
     cols: int
     bar_rows: int
     pixel_m: float
+    slice_m: float
     column_angle_deg: float
     face_angle_deg: float
     tilt_corrected: bool
@@ -57,6 +58,7 @@ class Frame:
             cols=truth.shape[2],
             bar_rows=bar_rows,
             pixel_m=g.voxel_nm[2] * 1e-9,
+            slice_m=g.voxel_nm[0] * 1e-9,
             column_angle_deg=g.column_angle_deg,
             face_angle_deg=g.face_angle_deg,
             tilt_corrected=g.tilt_corrected,
@@ -175,16 +177,17 @@ def zeiss_text(f: Frame) -> str:
 
 def tescan_text(f: Frame) -> str:
     """Sidecar ``.hdr`` of TESCAN instruments (SI units, angles in degrees)."""
-    main = {
+    main: dict[str, object] = {
         "Company": "fibtomo phantom",
         "Date": "2026-01-15",
         "Device": "TESCAN virtual",
         "ImageStripSize": f.bar_rows,
         "PixelSizeX": f"{f.pixel_m:.13f}",
         "PixelSizeY": f"{f.pixel_m:.13f}",
+        "PixelSizeZ": f"{f.slice_m:.13f}",
         "Time": "09:00:00",
     }
-    sem = {
+    sem: dict[str, object] = {
         "Detector": "SE",
         "DwellTime": f"{DWELL_S:.9f}",
         "HV": f"{HV_V:.1f}",

@@ -42,7 +42,7 @@ class Sample:
         The acquisition.
     artefacts
         Those switched on.
-    vendor
+    vendor, z_in_names
         Style of the files.
     """
 
@@ -54,6 +54,7 @@ class Sample:
     tilt_corrected: bool = False
     artefacts: dict[str, Any] = field(default_factory=lambda: MILD)
     vendor: str = "thermo"
+    z_in_names: bool = False
 
 
 SILVER = NanoporousMetal(greys=(0.28, 0.72), wavelength_nm=170.0, solid_fraction=0.4)
@@ -85,6 +86,7 @@ SAMPLES: dict[str, Sample] = {
         10.0,
         column_angle_deg=54.0,
         vendor="zeiss",
+        z_in_names=True,
     ),
     "gyroid": Sample(
         "gyroid labyrinth of known area and Euler number", Tpms(surface="gyroid", period_nm=240.0), 5.0, 10.0
@@ -173,7 +175,7 @@ def write_sample(name: str, folder: str | Path, *, size: str | Shape = "medium",
         The folder holds something already, or cannot be written.
     """
     acquisition = acquire_sample(name, size=size, seed=seed)
-    write_slices(acquisition, folder, vendor=SAMPLES[name].vendor)
+    write_slices(acquisition, folder, vendor=SAMPLES[name].vendor, z_in_names=SAMPLES[name].z_in_names)
     return acquisition
 
 

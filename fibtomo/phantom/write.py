@@ -105,6 +105,7 @@ def _bar(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
 
     bar = Image.new("L", (frame.cols, frame.bar_rows), 0)
     draw = ImageDraw.Draw(bar)
+    draw.fontmode = "1"
     draw.line([(0, 0), (frame.cols, 0)], fill=255)
     draw.text((4, 2), frame.caption, fill=255, font=ImageFont.load_default())
     return (np.asarray(bar, dtype=np.float64) / 255 * value_range_of(dtype)[1]).astype(dtype)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from fibtomo.errors import InputError, OutputError, StackError
+from fibtomo.io.open import open_stack
 from fibtomo.io.vendor import read_project, read_vendor
 from fibtomo.phantom import acquire, acquire_sample, load_truth, samples, write_sample, write_slices
 from fibtomo.phantom.microscope import image
@@ -118,6 +119,17 @@ def test_every_sample_can_be_made_and_written(name, tmp_path):
     assert run.slices.shape == (3, 32, 40)
     assert run.slices.std() > 5
     assert load_truth(tmp_path / "s").specimen == run.truth.specimen
+
+
+@pytest.mark.parametrize("name", samples())
+def test_every_sample_is_read_without_a_question(name, tmp_path):
+    run = write_sample(name, tmp_path / "s", size=(5, 160, 192))
+    stack = open_stack(tmp_path / "s")
+    assert stack.voxel_nm == pytest.approx(run.geometry.voxel_nm)
+    assert stack.column_angle_deg == run.geometry.column_angle_deg
+    assert stack.tilt_corrected == run.geometry.tilt_corrected
+    assert all("info bar" in warning for warning in stack.warnings)
+    assert np.array_equal(np.asarray(stack.data), run.slices)
 
 
 def test_sample_seed_changes_the_specimen():
