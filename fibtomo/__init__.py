@@ -22,7 +22,7 @@ _PUBLIC = {
     "label_objects": "fibtomo.ops.labels",
     "Measurements": "fibtomo.core.measurements",
     "measure": "fibtomo.ops.morphometry",
-    "Mesh": "fibtomo.ops.surface",
+    "Mesh": "fibtomo.core.mesh",
     "extract_surface": "fibtomo.ops.surface",
     "Run": "fibtomo.api",
     "run": "fibtomo.api",
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from fibtomo.core.drift import Drift as Drift
     from fibtomo.core.geometry import Geometry as Geometry
     from fibtomo.core.measurements import Measurements as Measurements
+    from fibtomo.core.mesh import Mesh as Mesh
     from fibtomo.errors import FibtomoError as FibtomoError
     from fibtomo.io.open import open_stack as open_stack
     from fibtomo.io.stack import Stack as Stack
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
     from fibtomo.ops.morphometry import measure as measure
     from fibtomo.ops.resample import resample as resample
     from fibtomo.ops.segmentation import segment as segment
-    from fibtomo.ops.surface import Mesh as Mesh
     from fibtomo.ops.surface import extract_surface as extract_surface
     from fibtomo.pipeline.config import load_pipeline as load_pipeline
     from fibtomo.pipeline.config import pipelines as pipelines

@@ -108,12 +108,12 @@ def mesh(
 
     Example: [bold]fibtomo mesh result/ --phase 1 -o silver.stl[/bold]
     """
-    from fibtomo.ops.surface import Mesh
+    from fibtomo.core.mesh import Mesh
 
     volume = _volume(source, "phases", voxel_nm, dataset)
     values = {} if phase is None else {"phase": phase}
     table = _reduced(volume, _call("mesh.surface", values), memory, workers)
-    surface = Mesh(table["vertices"], table["faces"])
+    surface = Mesh.from_table(table)
     surface.save(out)
     console.print(f"phase {table['phase']}: {len(table['faces'])} triangles, {out}")
 

@@ -24,7 +24,8 @@ class Kind(StrEnum):
     SLAB = "slab"
     """Needs neighbours along z (its halo), which are trimmed afterwards."""
     REDUCE = "reduce"
-    """Each slab leaves a small partial; `combine` makes one table of them, in z order."""
+    """Each slab leaves a small partial; `combine` makes one table of them, in z order. An `apply` beside it gets
+    exactly the slabs that were measured, without halo."""
     WARP = "warp"
     """Makes a new grid: asks which source slices an output slab needs."""
 

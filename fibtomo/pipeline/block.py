@@ -128,7 +128,7 @@ def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Tabl
     try:
         return _chain_once(job, z0, z1, halo, tables, clock)
     except MemoryError:
-        if z1 - z0 < 2:
+        if z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local):
             raise DeviceMemoryError(
                 f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers"
             ) from None

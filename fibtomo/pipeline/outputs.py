@@ -8,6 +8,7 @@ import numpy as np
 
 from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
+from fibtomo.core.mesh import Mesh
 from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import open_array
 from fibtomo.pipeline.execute import RunState, provenance
@@ -90,8 +91,6 @@ def _write_mesh(state: RunState) -> Any:
     table = state.tables.get("mesh")
     if table is None or len(table["faces"]) == 0:
         return None
-    from fibtomo.ops.surface import Mesh
-
-    mesh = Mesh(table["vertices"], table["faces"])
+    mesh = Mesh.from_table(table)
     mesh.save(state.out / f"surface_{table['phase']}.ply")
     return mesh

@@ -141,6 +141,8 @@ class _Builder:
         else:
             section.local.append(call)
         section.kind = stage.makes
+        if stage.kind is Kind.REDUCE:
+            self._close()
 
     def _close(self) -> None:
         o = self.open

