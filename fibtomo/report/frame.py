@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from fibtomo.errors import InputError
 from fibtomo.report.lettering import write
 from fibtomo.report.pictures import Picture
 from fibtomo.report.text import length
+
+Corner = tuple[int, ...]
+Edge = tuple[Corner, Corner]
 
 _LINE = (125, 125, 125)
 _SUPERSAMPLE = 2
@@ -18,10 +22,25 @@ _SUPERSAMPLE = 2
 
 @dataclass(frozen=True)
 class Camera:
-    """Orthographic view: the milled face (z = 0) in front, y down, milling advance away from the viewer."""
+    """Orthographic view: the milled face (z = 0) in front, y down, milling advance away from the viewer.
+
+    Parameters
+    ----------
+    yaw_deg, pitch_deg
+        Turn of the view towards the side x = max and towards the top y = 0, each between 1 and 89 degrees.
+
+    Raises
+    ------
+    InputError
+        An angle would hide one of the three faces.
+    """
 
     yaw_deg: float = 32.0
     pitch_deg: float = 24.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.yaw_deg <= 89 and 1 <= self.pitch_deg <= 89):
+            raise InputError(f"view angles {self.yaw_deg} and {self.pitch_deg} must lie between 1 and 89 degrees")
 
     @property
     def axes(self) -> NDArray[np.float64]:
@@ -50,7 +69,7 @@ class Frame:
         """Fit the box of `size` (z, y, x), with room for the lengths written beside it."""
         seen = _corners(size) @ axes[:2].T
         low, high = seen.min(axis=0), seen.max(axis=0)
-        aside = 5.5 * _letters_px(width_px) + 10
+        aside = 6.5 * _letters_px(width_px) + 10
         per_px = (high[0] - low[0]) / (width_px - 2 * aside)
         margin = np.array([aside, 2.5 * _letters_px(width_px)]) * per_px
         width, height = np.ceil((high - low + 2 * margin) / per_px).astype(int)
@@ -80,7 +99,9 @@ class Frame:
             write(draw, (column, row), f"{name}  {length(size[i], unit)}", size_px, (*_LINE, 255), align)
         return np.asarray(page)
 
-    def _edges(self, size: NDArray[np.float64], axes: NDArray[np.float64], edges: list, alpha: int) -> Image.Image:
+    def _edges(
+        self, size: NDArray[np.float64], axes: NDArray[np.float64], edges: list[Edge], alpha: int
+    ) -> Image.Image:
         big = Image.new("RGBA", (self.width * _SUPERSAMPLE, self.height * _SUPERSAMPLE), (*_LINE, 0))
         draw = ImageDraw.Draw(big)
         for a, b in edges:
@@ -106,5 +127,5 @@ def _corners(size: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(_UNIT_CORNERS) * size
 
 
-def _meets(edge: tuple, size: NDArray[np.float64], corner: NDArray[np.float64]) -> bool:
+def _meets(edge: Edge, size: NDArray[np.float64], corner: NDArray[np.float64]) -> bool:
     return any(np.allclose(np.array(end) * size, corner) for end in edge)

@@ -226,9 +226,10 @@ def _cross(views: Views, labels: Views | None, limits: Limits) -> Html:
             picture = pictures.overlay(picture, flat)
         return picture
 
-    xy = pictures.scale_bar(panel(views.xy, labels and labels.xy, (dy, dx)), per_px, views.unit)
-    yz = panel(views.yz.T, labels and labels.yz.T, (dy, dz))
-    xz = panel(views.xz, labels and labels.xz, (dz, dx))
+    xy = panel(views.xy, labels.xy if labels else None, (dy, dx))
+    yz = panel(views.yz.T, labels.yz.T if labels else None, (dy, dz))
+    xz = panel(views.xz, labels.xz if labels else None, (dz, dx))
+    xy = pictures.scale_bar(xy, per_px, views.unit)
     cells = [_panel(_image(picture, name), name) for picture, name in ((xy, "xy"), (yz, "zy"), (xz, "xz"))]
     return tag("div", cells, class_="cross", style=_columns([xy, yz]))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fibtomo.report.charts import Line, Mark, line_chart
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Content, Html, table, tag
-from fibtomo.report.sections import NOTHING, bad_slices, figure, section
+from fibtomo.report.sections import NOTHING, bad_slices, figure, section, unmeasured
 from fibtomo.report.text import index_ranges, number, plural
 
 Float = NDArray[np.float64]
@@ -44,11 +44,14 @@ def drift(data: ReportData) -> Html:
     lines = [_curve(f"d{'yx'[i]}, rms {number(_rms(fast[:, i]), 2)} px", fast, None, i) for i in range(2)]
     words = f"The same without its slow part (straight line and running mean over {JITTER_WINDOW} slices)."
     parts.append(_figure(lines, "jitter / px", marks, 200, words))
+    lost = unmeasured(found)
+    assumed = f"No motion could be measured for slices {index_ranges(lost)}; their place was assumed." if lost else ""
     notes = getattr(found, "notes", ())
     return section(
         "drift",
         "Drift",
         tag("p", trust(found)),
+        tag("p", assumed, class_="problem") if assumed else None,
         [tag("p", note) for note in ([notes] if isinstance(notes, str) else notes or ())],
         parts,
         _numbers(shifts, sigma, found),
@@ -64,9 +67,9 @@ def trust(found: Any) -> str:
             "something that does not depend on the structure of the specimen speaks for the slow part."
         )
     return (
-        "The slice-to-slice jitter is measured. The slow part of the drift is not determined by the images alone: a "
-        "slow lean or bow of the stack looks the same as a specimen whose structures lean. Shapes and directions over "
-        "long distances in z depend on the assumption made for it; a static reference in view would settle it."
+        "The slice-to-slice jitter comes from the images. The slow part of the drift is not determined by them alone: "
+        "a slow lean or bow of the stack looks the same as a specimen whose structures lean. Shapes and directions "
+        "over long distances in z depend on the assumption made for it; a static reference in view would settle it."
     )
 
 
@@ -79,7 +82,8 @@ def jitter(shifts: Float) -> Float:
         return np.zeros_like(shifts)
     t = np.linspace(-1, 1, n)
     rest = shifts - np.polynomial.polynomial.polyval(t, np.polynomial.polynomial.polyfit(t, shifts, 1)).T
-    return rest - uniform_filter1d(rest, min(JITTER_WINDOW, n), axis=0, mode="nearest")
+    slow: Float = uniform_filter1d(rest, min(JITTER_WINDOW, n), axis=0, mode="nearest")
+    return rest - slow
 
 
 def _curve(label: str, shifts: Float, sigma: Float | None, axis: int) -> Line:

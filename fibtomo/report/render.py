@@ -4,6 +4,7 @@ Rays cross the empty space in steps of the distance to the next surface (sphere 
 a smoothed density, and are shaded with a key light with soft shadow, a fill light and ambient occlusion.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from fibtomo.report.pictures import Picture, phase_table, stretch
 
 Float = NDArray[np.float32]
 Vectors = NDArray[np.float64]
+Albedo = Callable[[Vectors], Vectors]
 
 _SURFACE = 0.5
 
@@ -164,7 +166,7 @@ def _scene(solid: NDArray[np.bool_], spacing: VoxelNm) -> Scene:
     return Scene(density, relief, leap, haze, np.array(spacing, dtype=np.float64))
 
 
-def _render(scene: Scene, albedo: Any, unit: str, width_px: int, camera: Camera, cut_tint: float = 0.0) -> Picture:
+def _render(scene: Scene, albedo: Albedo, unit: str, width_px: int, camera: Camera, cut_tint: float = 0.0) -> Picture:
     axes = camera.axes
     frame = Frame.around(scene.size, axes, width_px)
     start, reach = _entries(scene, frame, axes)

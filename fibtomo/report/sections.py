@@ -8,7 +8,7 @@ import numpy as np
 from fibtomo.report.charts import Mark, bar_chart, histogram
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Content, Html, table, tag
-from fibtomo.report.text import duration, extent, length, number, plural, unit_text, with_uncertainty
+from fibtomo.report.text import duration, extent, length, moment, number, plural, unit_text, with_uncertainty
 from fibtomo.report.views import open_volume
 
 NOTHING = Html("")
@@ -27,7 +27,9 @@ def figure(chart: Html, caption: str = "") -> Html:
 
 def header(data: ReportData) -> Html:
     """Title, one sentence on the outcome, date and version."""
-    origin = " · ".join(part for part in (data.created, f"fibtomo {data.version}" if data.version else "") if part)
+    origin = " · ".join(
+        part for part in (moment(data.created), f"fibtomo {data.version}" if data.version else "") if part
+    )
     lead = verdict(data)
     return tag(
         "header",
@@ -60,6 +62,9 @@ def verdict(data: ReportData) -> str:
     bad = bad_slices(data.drift)
     if bad:
         parts.append(f"{plural(len(bad), 'bad slice')} {'was' if len(bad) == 1 else 'were'} bridged by neighbours.")
+    lost = unmeasured(data.drift)
+    if lost:
+        parts.append(f"The place of {plural(len(lost), 'slice')} was assumed, not measured.")
     return " ".join(parts)
 
 
@@ -67,6 +72,12 @@ def bad_slices(found: Any) -> list[int]:
     """Return the bad slices of a drift, whether it lists or flags them."""
     bad = np.asarray(getattr(found, "bad_slices", ()))
     return [int(k) for k in (np.flatnonzero(bad) if bad.dtype == bool else np.sort(bad))]
+
+
+def unmeasured(found: Any) -> list[int]:
+    """Return the usable slices whose drift has confidence 0: nothing was measured there."""
+    confidence = np.asarray(getattr(found, "confidence", ()), dtype=np.float64)
+    return sorted(set(np.flatnonzero(confidence <= 0).tolist()) - set(bad_slices(found)))
 
 
 def callouts(data: ReportData) -> Html:

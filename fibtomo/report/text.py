@@ -1,6 +1,7 @@
 """Numbers and lengths as people read them: sensible digits, units that fit."""
 
-from math import floor, isfinite, log10
+from datetime import datetime
+from math import floor, isfinite, isnan, log10
 from numbers import Real
 from typing import Any
 
@@ -22,17 +23,18 @@ def number(value: Any, digits: int = 4) -> str:
         return "yes" if value else "no"
     if not isinstance(value, Real):
         return "–" if value is None else str(value)
-    if not isfinite(value):
-        return "–" if value != value else ("∞" if value > 0 else "−∞")
-    if value == 0:
+    size = float(value)
+    if not isfinite(size):
+        return "–" if isnan(size) else ("∞" if size > 0 else "−∞")
+    if size == 0:
         return "0"
-    if float(value).is_integer() and abs(value) < 1e9:
-        return _grouped(f"{int(value)}")
-    exponent = floor(log10(abs(value)))
+    if size.is_integer() and abs(size) < 1e9:
+        return _grouped(f"{size:.0f}")
+    exponent = floor(log10(abs(size)))
     if not -4 <= exponent < 9:
-        mantissa = _plain(value / 10.0**exponent, digits - 1).rstrip("0").rstrip(".")
+        mantissa = _plain(size / 10.0**exponent, digits - 1).rstrip("0").rstrip(".")
         return f"{mantissa}{TIMES}10{str(exponent).translate(_RAISED)}"
-    return _plain(value, max(0, digits - 1 - exponent))
+    return _plain(size, max(0, digits - 1 - exponent))
 
 
 def with_uncertainty(value: Any, uncertainty: Any, digits: int = 4) -> str:
@@ -43,17 +45,18 @@ def with_uncertainty(value: Any, uncertainty: Any, digits: int = 4) -> str:
     >>> with_uncertainty(0.341273, 0.00213)
     '0.3413 ± 0.0021'
     """
-    known = isinstance(uncertainty, Real) and isfinite(uncertainty) and uncertainty > 0
-    if not known or not isinstance(value, Real) or not isfinite(value):
+    if not isinstance(value, Real) or not isinstance(uncertainty, Real):
         return number(value, digits)
-    size = max(abs(value), uncertainty)
-    exponent = floor(log10(size))
+    size, doubt = float(value), float(uncertainty)
+    if not isfinite(size) or not isfinite(doubt) or doubt <= 0:
+        return number(value, digits)
+    exponent = floor(log10(max(abs(size), doubt)))
     if not -4 <= exponent < 7:
         scale = 10.0**exponent
-        inner = with_uncertainty(value / scale, uncertainty / scale, digits)
+        inner = with_uncertainty(size / scale, doubt / scale, digits)
         return f"({inner}){TIMES}10{str(exponent).translate(_RAISED)}"
-    decimals = min(9, max(0, 1 - floor(log10(uncertainty))))
-    return f"{_plain(value, decimals)} ± {_plain(uncertainty, decimals)}"
+    decimals = min(9, max(0, 1 - floor(log10(doubt))))
+    return f"{_plain(size, decimals)} ± {_plain(doubt, decimals)}"
 
 
 def unit_text(unit: Any) -> str:
@@ -123,6 +126,20 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(stamp: str) -> str:
+    """Return an ISO time stamp without its machine look; any other text as it is.
+
+    Examples
+    --------
+    >>> moment("2026-11-22T21:07:23+00:00"), moment("yesterday")
+    ('2026-11-22 21:07 UTC', 'yesterday')
+    """
+    try:
+        return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return stamp
 
 
 def plural(count: int, noun: str) -> str:

@@ -80,9 +80,10 @@ def _cross(
     here = np.stack([x + 0.5 + 1.0e-7, y + 0.5 + 1.7e-7], axis=1)
     a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
     area = _turn(a[:, :2], b[:, :2], c[:, :2])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u, v = _turn(here, b[:, :2], c[:, :2]) / area, _turn(a[:, :2], here, c[:, :2]) / area
-    inside = np.isfinite(u) & np.isfinite(v) & (u >= 0) & (v >= 0) & (u + v <= 1)
+    upright = area == 0
+    area[upright] = 1.0
+    u, v = _turn(here, b[:, :2], c[:, :2]) / area, _turn(a[:, :2], here, c[:, :2]) / area
+    inside = ~upright & (u >= 0) & (v >= 0) & (u + v <= 1)
     u, v, x, y, a, b, c = (q[inside] for q in (u, v, x, y, a, b, c))
     z = u * a[:, 2] + v * b[:, 2] + (1 - u - v) * c[:, 2]
     above = np.clip(np.ceil(z - 0.5), 0, len(toggles) - 1).astype(np.int64)

@@ -187,7 +187,7 @@ def test_says_what_matters(page):
     assert "60.0 ± 2.0 % phase 0" in text
     assert "0.600 ± 0.020" in text
     assert text.index("Slice 5 is dark.") < text.index("The field of view was fixed.") < text.index("Sections")
-    for words in ("not determined by the images alone", "too dark", "s05.tif", "cross-correlation", "vendor default"):
+    for words in ("not determined by them alone", "too dark", "s05.tif", "cross-correlation", "vendor default"):
         assert words in text
     for words in ("fibtomo run slices -o out", "use: segment.otsu", "numpy 2.0", "3 min 20 s", "40 Mvoxel/s", "nm⁻¹"):
         assert words in text
@@ -200,6 +200,13 @@ def test_an_identifiable_drift_is_called_so(tmp_path):
     assert "slow part of the drift are determined" in text
     assert "not determined" not in text
     assert "standard error" not in text
+
+
+def test_unmeasured_slices_are_admitted(tmp_path):
+    drift = SimpleNamespace(shifts_px=np.zeros((5, 2)), confidence=[1.0, 0.0, 0.0, 0.0, 1.0], bad_slices=(3,))
+    text = Page(write_report(tmp_path / "r.html", ReportData("t", "c", drift=drift)).read_text(encoding="utf-8")).text
+    assert "1 bad slice was bridged by neighbours. The place of 2 slices was assumed, not measured." in text
+    assert "No motion could be measured for slices 1–2" in text
 
 
 def test_almost_nothing(tmp_path):

@@ -85,6 +85,12 @@ def test_camera_axes_are_orthonormal():
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
 
 
+@pytest.mark.parametrize("angle", [0.0, 90.0, float("nan")])
+def test_a_view_along_a_face_is_refused(angle):
+    with pytest.raises(InputError, match="between 1 and 89"):
+        Camera(yaw_deg=angle)
+
+
 @pytest.mark.parametrize("shape", [(5, 5), (0, 4, 4)])
 def test_no_volume_is_refused(shape):
     with pytest.raises(InputError, match="no \\(z, y, x\\) volume"):
