@@ -16,6 +16,8 @@ Roi = tuple[int, int, int, int]
 
 _PATCH_PIXELS = 40_000  # larger patches are binned, so that a stack of them stays small
 _SEARCH_PX = 6.0
+_LEAST_SIGNIFICANCE = 4.5  # over so small a search noise alone reaches about 3
+_MOST_DISAGREEMENT = 5.0
 
 
 def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
@@ -135,7 +137,7 @@ def track_reference(
             template, seen, here, last = spectrum, 1, positions[k], int(k)
             continue
         pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
-        if pair.confidence <= 0:
+        if pair.significance < _LEAST_SIGNIFICANCE or pair.disagreement > _MOST_DISAGREEMENT:
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b

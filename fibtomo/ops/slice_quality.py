@@ -18,6 +18,7 @@ Float = NDArray[np.float64]
 STATISTICS = ("mean", "deviation", "blank_rows", "repeated", "sharpness")
 _ROBUST_LIMIT = 5.0
 _WINDOW = 21  # slices in the running median
+_SUDDEN = 5  # slices in that of blank rows, which an empty region of the specimen may cause for a while
 _FLOOR = {"mean": 1.0, "deviation": float(np.log(1.6)), "sharpness": float(np.log(2.0))}
 
 
@@ -34,9 +35,9 @@ def slice_statistics(image: Any, previous: Any | None, spectrum: SliceSpectrum, 
     Returns
     -------
     dict
-        ``mean`` and ``deviation`` of the grey values; ``blank_rows``, fraction of rows that hold one constant
-        value; ``repeated``, fraction of varying pixels equal to those of the slice before; ``sharpness``, logarithm
-        of the power in the upper half of the band over that in the lower.
+        ``mean`` and ``deviation`` of the grey values; ``blank_rows``, fraction of rows at the lower and upper edge
+        that hold one constant value; ``repeated``, fraction of varying pixels equal to those of the slice before;
+        ``sharpness``, logarithm of the power in the upper half of the band over that in the lower.
 
     Examples
     --------
@@ -62,10 +63,16 @@ def slice_statistics(image: Any, previous: Any | None, spectrum: SliceSpectrum, 
     return {
         "mean": float(thin.mean()),
         "deviation": float(thin.std()),
-        "blank_rows": float(blank.mean()),
+        "blank_rows": _edge_fraction(blank),
         "repeated": repeated,
         "sharpness": float(np.log(max(high, 1e-30) / max(low, 1e-30))),
     }
+
+
+def _edge_fraction(blank: NDArray[np.bool_]) -> float:
+    """Fraction of rows in the blank stretches at both edges."""
+    rows = np.flatnonzero(~blank)
+    return 1.0 if not len(rows) else float(rows[0] + len(blank) - 1 - rows[-1]) / len(blank)
 
 
 def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
@@ -85,18 +92,20 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
     >>> find_bad_slices(columns)
     {7: 'blank'}
     """
+    from scipy.ndimage import median_filter
+
     column = {name: np.asarray(statistics[name], dtype=np.float64) for name in STATISTICS}
     n = len(column["mean"])
     typical = float(np.median(column["deviation"]))
-    usual_blank = float(np.median(column["blank_rows"]))
+    usual_blank = median_filter(column["blank_rows"], size=_SUDDEN, mode="nearest")
     usual_repeat = float(np.median(column["repeated"]))
     reasons: dict[int, str] = {}
     for k in range(n):
         rows = column["blank_rows"][k]
         if rows > 0.98 or column["deviation"][k] <= 0.02 * typical:
             reasons[k] = "blank"
-        elif rows > usual_blank + 0.02:
-            reasons[k] = f"truncated ({100 * (rows - usual_blank):.0f} % of the rows are blank)"
+        elif rows > usual_blank[k] + 0.03:
+            reasons[k] = f"truncated ({100 * (rows - usual_blank[k]):.0f} % of the rows are blank)"
         elif column["repeated"][k] > 0.98 and usual_repeat < 0.9:
             reasons[k] = "repeats the slice before"
     sound = np.array([k not in reasons for k in range(n)])

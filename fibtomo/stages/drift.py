@@ -5,11 +5,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fibtomo.core.drift import Drift
 from fibtomo.core.params import Params
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import Table, VolumeSpec
-from fibtomo.errors import CalibrationError, PipelineError
+from fibtomo.errors import CalibrationError, InputError, PipelineError
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
@@ -109,5 +110,31 @@ register(
         combine=_combine,
         produces="drift",
         citation="Hannan & Thomson 1973, J. Am. Stat. Assoc. 68:173",
+    )
+)
+
+
+class ImportParams(Params):
+    """Take the drift from a table instead of measuring it."""
+
+    path: str = Field(description="CSV with a header and columns slice, dy_px, dx_px, as in drift.csv of a run.")
+
+
+def _imported(_partials: Sequence[Table], params: ImportParams, ctx: StageContext) -> Table:
+    drift = Drift.from_csv(params.path)
+    if len(drift) != ctx.spec.shape[0]:
+        raise InputError(f"{params.path}: the table has {len(drift)} slices, the stack has {ctx.spec.shape[0]}")
+    return drift.to_table()
+
+
+register(
+    StageDef(
+        name="drift.import",
+        kind=Kind.REDUCE,
+        params=ImportParams,
+        needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
+        measure=lambda _block, _params, _ctx: {},
+        combine=_imported,
+        produces="drift",
     )
 )

@@ -1,0 +1,192 @@
+"""`estimate_drift` on virtual stacks with known motion."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.ndimage import shift as shifted
+
+from fibtomo.errors import InputError
+from fibtomo.ops.drift import estimate_drift
+
+
+def test_fast_motion_is_found_to_a_tenth_of_a_pixel(moderate, lab):
+    for slices, truth in moderate:
+        drift = estimate_drift(slices)
+        error = drift.shifts_px - truth
+        assert lab.rms(lab.high_frequency(error)) <= 0.08
+        assert lab.rms(np.diff(error, axis=0)) <= 0.10
+        assert drift.bad_slices == ()
+        assert np.min(drift.confidence) > 0.8
+        assert not drift.identifiable
+        assert drift.shifts_px[0].tolist() == [0, 0]
+
+
+def test_slow_error_stays_within_what_structure_allows(moderate):
+    bound = 0.45 * np.sqrt(40 * 20 / (256 / 20) ** 2)
+    ends = [estimate_drift(slices) for slices, _ in moderate]
+    errors = np.array([d.shifts_px[-1] - truth[-1] for d, (_, truth) in zip(ends, moderate, strict=True)])
+    assert np.sqrt(np.mean(errors**2)) < 1.5 * bound
+    for drift in ends:
+        assert 0.5 * bound < drift.sigma_px[-1] < 2.5 * bound
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_real_jumps_are_kept(lab, seed):
+    truth = lab.random_walk(24, 0.6, seed)
+    truth[9:] += (30, -12)
+    truth[17:] += (-3, 8)
+    drift = estimate_drift(lab.Waves(seed).stack(truth))
+    assert np.abs(np.diff(drift.shifts_px - truth, axis=0)).max() < 0.25
+    assert {k for k, flag in enumerate(drift.flags) if "jump" in flag} == {9, 17}
+    assert drift.bad_slices == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bad_slices_are_named_and_bridged(lab, seed):
+    truth = lab.random_walk(34, 0.4, seed)
+    slices = lab.Waves(seed).stack(truth)
+    slices[5] = 0
+    slices[11] = slices[10]
+    slices[16, 150:] = 0
+    slices[21] = gaussian_filter(slices[21], 2.5)
+    slices[26] = np.clip(1.5 * slices[26] + 40.0, 0, 255).astype(np.uint8)
+    slices[30] = np.random.default_rng(seed).integers(0, 255, slices[30].shape)
+    drift = estimate_drift(slices)
+    assert drift.bad_slices == (5, 11, 16, 21, 26, 30)
+    for k, word in ((5, "blank"), (11, "repeats"), (16, "truncated"), (21, "blurred"), (26, "odd"), (30, "unlike")):
+        assert word in drift.flags[k]
+    usable = np.setdiff1d(np.arange(34), drift.bad_slices)
+    error = (drift.shifts_px - truth)[usable]
+    assert lab.rms(np.diff(error, axis=0)) < 0.15
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.06])
+def test_flicker_shading_and_clean_slices_raise_no_alarm(lab, noise):
+    truth = lab.random_walk(24, 0.5, 4)
+    slices = lab.Waves(4).stack(truth, noise=noise).astype(np.float32)
+    gain = 1 + 0.1 * np.random.default_rng(0).choice([-1, 1], size=24)
+    flickering = slices * gain[:, None, None] * np.linspace(1, 0.75, 256)[:, None]
+    for stack in (slices, flickering):
+        drift = estimate_drift(stack)
+        assert drift.bad_slices == ()
+        assert lab.rms(np.diff(drift.shifts_px - truth, axis=0)) < 0.1
+
+
+def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
+    drift = estimate_drift(lab.Waves(0).stack(np.zeros((16, 2)), columns=0.6))
+    assert drift.shifts_px[-1, 0] == pytest.approx(9.0, abs=0.3)
+    assert not drift.identifiable
+    assert any("inclined" in note for note in drift.notes)
+
+
+def test_expected_slope_replaces_the_line(lab):
+    drift = estimate_drift(
+        lab.Waves(0).stack(np.zeros((16, 2)), columns=0.6), slow="expected", slope_px_per_slice=(0.0, 0.0)
+    )
+    assert np.abs(drift.shifts_px).max() < 0.2
+
+
+@pytest.mark.parametrize("columns", [None, 0.6])
+def test_static_reference_decides_the_slow_part(lab, columns):
+    n, height = 50, 64
+    truth = lab.random_walk(n, 0.3, 5)
+    slices = lab.Waves(5).stack(truth, columns=columns)
+    rng = np.random.default_rng(5)
+    texture = gaussian_filter(rng.normal(size=(height + 80, 256 + 80)), 2.5)
+    texture *= 38 / texture.std()
+    for k in range(n):
+        coating = shifted(texture, truth[k], order=3, mode="nearest")[40 : 40 + height, 40:-40]
+        slices[k, :height] = np.clip(128 + coating + 15 * rng.normal(size=coating.shape), 0, 255)
+    drift = estimate_drift(slices, reference_roi=(10, 54, 40, 216))
+    assert drift.identifiable
+    assert lab.rms(drift.shifts_px - truth) < 0.15
+    assert drift.sigma_px[-1] < 0.3
+
+
+def test_lost_reference_is_not_claimed(lab):
+    slices = lab.Waves(6).stack(np.zeros((12, 2)), dz_px=6.0)
+    drift = estimate_drift(slices, reference_roi=(100, 150, 100, 150))
+    assert not drift.identifiable
+
+
+def test_reader_gives_the_same_as_the_array_and_each_slab_once(moderate):
+    slices, _ = moderate[0]
+    reads = []
+
+    def read(z0, z1):
+        reads.append((z0, z1))
+        return slices[z0:z1]
+
+    source = SimpleNamespace(read=read, spec=SimpleNamespace(shape=slices.shape))
+    one = estimate_drift(source, workers=1)
+    np.testing.assert_array_equal(one.shifts_px, estimate_drift(slices, workers=3).shifts_px)
+    assert sum(b - a for a, b in reads) < 1.3 * len(slices)
+
+
+def test_given_bad_slices_are_used_and_nothing_else(moderate):
+    slices, _ = moderate[0]
+    drift = estimate_drift(slices[:12], bad_slices=[4])
+    assert drift.bad_slices == (4,)
+    assert drift.confidence[4] == 0
+
+
+def test_itk_method_uses_the_same_solve(lab):
+    truth = lab.random_walk(6, 1.0, 0)
+    drift = estimate_drift(lab.Waves(0, shape=(128, 128)).stack(truth), method="itk")
+    assert np.abs(drift.shifts_px - truth).max() < 0.6
+    assert drift.method.startswith("itk")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"offsets": (2, 3)}, "contain 1"),
+        ({"method": "magic"}, "magic"),
+        ({"bad_slices": [99]}, "99"),
+        ({"reference_roi": (0, 10, 0, 10)}, "24 pixels"),
+        ({"reference_roi": (200, 300, 0, 100)}, "inside slices"),
+    ],
+)
+def test_wrong_options_are_named(lab, options, message):
+    with pytest.raises(InputError, match=message):
+        estimate_drift(lab.Waves(0, shape=(64, 64)).stack(np.zeros((4, 2))), **options)
+
+
+def test_one_slice_has_no_drift():
+    with pytest.raises(InputError, match="no drift"):
+        estimate_drift(np.zeros((1, 64, 64)))
+
+
+def phase_correlation_chain(slices):
+    """The peers' best: Hann window, full whitening, centroid of the 5 x 5 pixels about the peak, summed up."""
+    window = np.outer(*(np.hanning(n) for n in slices.shape[1:]))
+    spectra = [np.fft.rfft2(window * image) for image in slices]
+    steps = [(0.0, 0.0)]
+    for a, b in zip(spectra[:-1], spectra[1:], strict=True):
+        cross = a.conj() * b
+        surface = np.fft.fftshift(np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), s=slices.shape[1:]))
+        y, x = np.unravel_index(surface.argmax(), surface.shape)
+        patch = np.maximum(surface[y - 2 : y + 3, x - 2 : x + 3], 0)
+        offsets = np.arange(-2, 3)
+        dy, dx = (patch.sum(axis=1) @ offsets) / patch.sum(), (patch.sum(axis=0) @ offsets) / patch.sum()
+        steps.append((y + dy - slices.shape[1] // 2, x + dx - slices.shape[2] // 2))
+    return np.cumsum(steps, axis=0)
+
+
+def detrended(error):
+    at = np.arange(len(error))
+    line = np.polynomial.polynomial.polyfit(at, error, 1)
+    return error - np.polynomial.polynomial.polyval(at, line).T
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_random_walk_with_curtains_beats_the_peers_best_chain(lab, seed):
+    truth = lab.random_walk(64, 0.6, seed)
+    slices = lab.Waves(seed, wavelength_px=35.0, shape=(512, 512), waves=1200).stack(truth, noise=0.08, curtains=0.06)
+    ours, chain = estimate_drift(slices).shifts_px - truth, phase_correlation_chain(slices) - truth
+    assert lab.rms(lab.high_frequency(ours)) <= min(0.05, 0.5 * lab.rms(lab.high_frequency(chain)))
+    assert lab.rms(np.diff(ours, axis=0)) <= 0.5 * lab.rms(np.diff(chain, axis=0))
+    assert lab.rms(detrended(ours)) <= lab.rms(detrended(chain))
