@@ -9,6 +9,9 @@ from fibtomo.io.findings import listed
 from fibtomo.io.stack import Stack
 
 
+_UNITS = {"kv": "kV", "na": "nA", "pa": "Pa", "mm": "mm", "um": "µm", "nm": "nm", "deg": "°", "us": "µs", "s": "s"}
+
+
 class Row(NamedTuple):
     """One line of ``fibtomo info``."""
 
@@ -32,7 +35,7 @@ def describe(stack: Stack) -> list[Row]:
     span = files[0].name if len(files) == 1 else f"{files[0].name} … {files[-1].name}"
     result = [
         Row("files", f"{len(files)}: {span}", str(stack.path), "given"),
-        Row("shape", f"{n} slices × {rows} rows × {columns} columns", "files", "given"),
+        Row("shape", f"{n} slice{'s' * (n != 1)} × {rows} rows × {columns} columns", "files", "given"),
         Row("type", stack.dtype.name, "files", "given"),
     ]
     if len(stack.channels) > 1:
@@ -51,23 +54,31 @@ def describe(stack: Stack) -> list[Row]:
         result.append(Row("missing slices", listed(stack.missing), "file numbers", "given"))
     if stack.bad_slices:
         result.append(Row("bad slices", listed(stack.bad_slices), "files", "given"))
-    result += [_row(name.replace("_", " "), value) for name, value in (*c.others.items(), *stack.metadata.items())]
+    result += [_row(*_name_and_unit(name, value)) for name, value in (*c.others.items(), *stack.metadata.items())]
     return result
+
+
+def _name_and_unit(name: str, value: Sourced) -> tuple[str, Sourced, str]:
+    """Split "high_voltage_kv" into "high voltage" and "kV"."""
+    words = name.split("_")
+    unit = _UNITS.get(words[-1], "") if len(words) > 1 else ""
+    return " ".join(words[:-1] if unit else words), value, unit
 
 
 def _row(name: str, value: Sourced, unit: str = "") -> Row:
     if not value:
         return Row(name, "unknown", "", "unknown")
-    return Row(name, f"{_text(value.value)} {unit}".strip(), value.origin, value.confidence)
+    return Row(name, _text(value.value, f" {unit}" if unit else ""), value.origin, value.confidence)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, unit: str = "") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (float, np.floating)):
-        return f"{value:.6g}"
+        return f"{value:.6g}{unit}"
     if isinstance(value, (tuple, list)):
         if len(value) > 4:
-            return f"{_text(value[0])} … {_text(value[-1])} ({len(value)} values)"
-        return " × ".join(_text(v) for v in value)
-    return str(value)
+            return f"{_text(value[0])} … {_text(value[-1])}{unit} ({len(value)} values)"
+        joint = ", " if any(isinstance(v, str) for v in value) else " × "
+        return joint.join(_text(v) for v in value) + unit
+    return f"{value}{unit}"

@@ -1,11 +1,13 @@
 """What a `Stack` promises: detectors, laziness, pickling, fingerprint, tables for people."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 
+from fibtomo.core.volume import Sourced
 from fibtomo.errors import InputError
 from fibtomo.io.describe import describe
 from fibtomo.io.open import open_stack
@@ -167,6 +169,7 @@ def test_tables_for_people(write_folder, volume):
     rows = {row.name: row for row in describe(stack)}
     assert rows["pixel (dy × dx)"] == ("pixel (dy × dx)", "6 × 5 nm", "user", "given")
     assert rows["missing slices"].value == "4"
+    assert rows["slice positions"].value == "0 … 60 nm (6 values)"
     assert rows["column angle"].value == "unknown"
     assert rows["tilt corrected"].value == "yes"
     assert len(stack) == 6
@@ -174,3 +177,10 @@ def test_tables_for_people(write_folder, volume):
     html = stack._repr_html_()
     assert html.count("<tr>") == len(rows) + 1
     assert "&lt;" not in html
+
+
+def test_instrument_values_carry_their_unit(volume):
+    facts = {"high_voltage_kv": Sourced(2.0, "tag", "given"), "detectors": Sourced(("SE", "BSE"), "tag", "given")}
+    rows = {row.name: row.value for row in describe(replace(open_stack(volume), details={"image": facts}))}
+    assert rows["high voltage"] == "2 kV"
+    assert rows["detectors"] == "SE, BSE"
