@@ -8,14 +8,14 @@
 //
 // Taps never leave the image, so there are no bounds checks; voxels outside `box` of their z get `fill`.
 // Layout: z_slice, z_weight (nz, z_taps); box (nz, 4) as y0, y1, x0, x1; y_first (slices, ny),
-// y_weight (y_taps, slices, ny), likewise for x.
+// y_weight (slices, y_taps, ny), likewise for x.
 
 extern "C" __global__ void resample(
     const SOURCE_T *__restrict__ source, float *__restrict__ out,
     const int *__restrict__ z_slice, const float *__restrict__ z_weight, const int *__restrict__ box,
     const int *__restrict__ y_first, const float *__restrict__ y_weight,
     const int *__restrict__ x_first, const float *__restrict__ x_weight,
-    int z_taps, int y_taps, int x_taps, int slices, int rows, int cols, int nz, int ny, int nx, float fill)
+    int z_taps, int y_taps, int x_taps, int rows, int cols, int nz, int ny, int nx, float fill)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x;
     const int y = blockIdx.y * blockDim.y + threadIdx.y;
@@ -30,14 +30,16 @@ extern "C" __global__ void resample(
             const float slice_weight = z_weight[z * z_taps + t];
             if (slice_weight == 0.0f) continue;
             const int k = z_slice[z * z_taps + t];
-            const size_t at_y = (size_t)k * ny + y, at_x = (size_t)k * nx + x;
-            const SOURCE_T *corner = source + ((size_t)k * rows + y_first[at_y]) * cols + x_first[at_x];
+            const float *row_weight = y_weight + (size_t)k * y_taps * ny + y;
+            const float *column_weight = x_weight + (size_t)k * x_taps * nx + x;
+            const SOURCE_T *corner =
+                source + ((size_t)k * rows + y_first[(size_t)k * ny + y]) * cols + x_first[(size_t)k * nx + x];
             float plane = 0.0f;
             for (int b = 0; b < x_taps; ++b) {
                 float column = 0.0f;
                 for (int a = 0; a < y_taps; ++a)
-                    column += y_weight[(size_t)a * slices * ny + at_y] * (float)corner[(size_t)a * cols + b];
-                plane += x_weight[(size_t)b * slices * nx + at_x] * column;
+                    column += row_weight[(size_t)a * ny] * (float)corner[(size_t)a * cols + b];
+                plane += column_weight[(size_t)b * nx] * column;
             }
             voxel += slice_weight * plane;
         }

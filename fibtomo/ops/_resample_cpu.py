@@ -32,11 +32,14 @@ def gather(
     nz, ny, nx = out.shape
     line = np.empty(cols, np.float32)
     lines = np.zeros((slices, nx), np.float32)
+    runs = np.empty((slices, 2), np.int64)
+    for k in range(slices):
+        runs[k, 0], runs[k, 1] = _longest_run(x_first[k])
     for y in range(ny):
         for k in range(slices):
             if rows_used[k, 0] <= y < rows_used[k, 1]:
-                _mix_rows(source[k], y_first[k, y], y_weight[:, k, y], line)
-                _mix_columns(line, x_first[k], x_weight[:, k], lines[k])
+                _mix_rows(source[k], y_first[k, y], y_weight[k, :, y], line)
+                _mix_columns(line, x_first[k], x_weight[k], runs[k, 0], runs[k, 1], lines[k])
         for z in range(nz):
             target = out[z, y]
             x0, x1 = (box[z, 2], box[z, 3]) if box[z, 0] <= y < box[z, 1] else (0, 0)
@@ -52,6 +55,17 @@ def gather(
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _longest_run(first: Any) -> tuple[int, int]:
+    """Range around the middle where taps advance by one sample per voxel, as they do unless columns are rescaled."""
+    start, stop = len(first) // 2, len(first) // 2 + 1
+    while start > 0 and first[start - 1] == first[start] - 1:
+        start -= 1
+    while stop < len(first) and first[stop] == first[stop - 1] + 1:
+        stop += 1
+    return start, stop
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 def _mix_rows(image: Any, first: int, weight: Any, line: Any) -> None:
     line[:] = 0
     for a in range(len(weight)):
@@ -61,9 +75,16 @@ def _mix_rows(image: Any, first: int, weight: Any, line: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def _mix_columns(line: Any, first: Any, weight: Any, samples: Any) -> None:
+def _mix_columns(line: Any, first: Any, weight: Any, start: int, stop: int, samples: Any) -> None:
+    """Interpolate along `line`; the run [start, stop) is read in order, which vectorises, the rest is gathered."""
     samples[:] = 0
+    run_samples = samples[start:stop]
     for b in range(len(weight)):
         w = weight[b]
-        for x in range(len(samples)):
+        run, run_weight = line[first[start] + b :], w[start:stop]
+        for x in range(start):
+            samples[x] += w[x] * line[first[x] + b]
+        for x in range(len(run_samples)):
+            run_samples[x] += run_weight[x] * run[x]
+        for x in range(stop, len(samples)):
             samples[x] += w[x] * line[first[x] + b]

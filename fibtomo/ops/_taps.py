@@ -70,7 +70,7 @@ def axis_taps(position: Any, count: int, step: float, kernel: Kernel) -> tuple[A
     Parameters
     ----------
     position
-        (...) float64 positions in samples; those outside [0, count - 1] take the edge sample.
+        (..., m) float64 positions in samples; those outside [0, count - 1] take the edge sample.
     count
         Number of samples.
     step
@@ -81,7 +81,7 @@ def axis_taps(position: Any, count: int, step: float, kernel: Kernel) -> tuple[A
     Returns
     -------
     first, weight
-        (...) int32 first sample, and (taps, ...) float32 weights of the samples from there on, all inside the axis.
+        (..., m) int32 first sample, and (..., taps, m) float32 weights of it and those after it, all inside the axis.
     """
     xp = namespace(position)
     position = _snap(xp.clip(position, 0, count - 1))
@@ -89,7 +89,7 @@ def axis_taps(position: Any, count: int, step: float, kernel: Kernel) -> tuple[A
     index = _window(position, count, kernel.radius * scale, kernel.radius * scale)
     offset = index - position
     *_, weight = _reproduce(*_weigh(offset / scale, kernel), offset, min(kernel.degree, 1))
-    return index[0].astype(xp.int32), weight.astype(xp.float32)
+    return index[0].astype(xp.int32), xp.ascontiguousarray(xp.moveaxis(weight, 0, -2), dtype=xp.float32)
 
 
 def slice_taps(z: Float, z_slices: Float, kernel: Kernel) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

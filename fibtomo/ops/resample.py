@@ -209,6 +209,7 @@ def _gatherable(slices: Any) -> Any:
 
 
 def find_kernel(method: str) -> Kernel:
+    """Return the kernel called `method`; `InputError` if there is none."""
     try:
         return KERNELS[method]
     except KeyError:
@@ -218,6 +219,7 @@ def find_kernel(method: str) -> Kernel:
 def slab_tables(
     xp: Any, grid: ResampleGrid, kernel: Kernel, source_z0: int, slices: int, z0: int, z1: int
 ) -> SlabTables:
+    """Make the taps, as `xp` arrays, of target slices [z0, z1) from `slices` source slices after `source_z0`."""
     good = grid.good
     at, z_weight = slice_taps(np.arange(z0, z1, dtype=np.float64), grid.z_index[good], kernel)
     z_slice = good[at] - source_z0
@@ -245,7 +247,7 @@ def gather_on_device(
     t = tables
     out = namespace(source).empty((len(t.box), *shape[1:]), dtype=np.float32)
     arrays = (source, out, t.z_slice, t.z_weight, t.box, t.y_first, t.y_weight, t.x_first, t.x_weight)
-    counts = (t.z_slice.shape[1], len(t.y_weight), len(t.x_weight), *source.shape, *out.shape)
+    counts = (t.z_slice.shape[1], t.y_weight.shape[1], t.x_weight.shape[1], *source.shape[1:], *out.shape)
     launch(module, "resample", out.shape, (*arrays, *counts, float(fill)))
     return out
 
