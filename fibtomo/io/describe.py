@@ -8,7 +8,6 @@ from fibtomo.core.volume import Sourced
 from fibtomo.io.findings import listed
 from fibtomo.io.stack import Stack
 
-
 _UNITS = {"kv": "kV", "na": "nA", "pa": "Pa", "mm": "mm", "um": "µm", "nm": "nm", "deg": "°", "us": "µs", "s": "s"}
 
 
