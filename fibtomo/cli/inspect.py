@@ -57,11 +57,11 @@ def info(
 
 def print_beliefs(stack: Any) -> None:
     """Print the few values that decide the result, with their origins."""
+    from fibtomo.pipeline.report_data import CALIBRATION, as_text, input_name
+
     spec, c = stack.spec, stack.calibration
     n, rows, cols = spec.shape
-    console.print(f"[bold]{getattr(stack, 'name', 'stack')}[/bold]: {n} slices of {rows} × {cols} px, {spec.dtype}")
-    from fibtomo.pipeline.report_data import CALIBRATION, as_text
-
+    console.print(f"[bold]{input_name(stack)}[/bold]: {n} slices of {rows} × {cols} px, {spec.dtype}")
     for name in CALIBRATION:
         value = getattr(c, name)
         if value:

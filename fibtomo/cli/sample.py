@@ -15,7 +15,7 @@ from fibtomo.errors import InputError, OutputError
 def sample(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Sample; without it they are listed.")] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder to make.")] = None,
-    size: Annotated[str, typer.Option("--size", help="small, medium or large.")] = "small",
+    size: Annotated[str, typer.Option("--size", help="tiny, small, medium or large.")] = "medium",
     seed: Annotated[int, typer.Option("--seed", help="Another seed gives another specimen.")] = 0,
 ) -> None:
     """Write a sample acquisition: slices as a microscope writes them, and the truth behind them.

@@ -75,7 +75,7 @@ def input_record(source: Any) -> dict[str, Any]:
     path = getattr(source, "path", None)
     slice_nm = source.calibration.slice_nm.value
     return {
-        "name": Path(path).name if path else "array in memory",
+        "name": input_name(source),
         "path": str(Path(path).resolve()) if path else None,
         "fingerprint": source.fingerprint(),
         "shape": list(spec.shape),
@@ -90,6 +90,12 @@ def input_record(source: Any) -> dict[str, Any]:
             if v and v.confidence in {"default", "guess"}
         ],
     }
+
+
+def input_name(source: Any) -> str:
+    """Name of the folder or file that was read."""
+    path = getattr(source, "path", None)
+    return Path(path).name if path else "array in memory"
 
 
 def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:

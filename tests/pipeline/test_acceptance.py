@@ -29,7 +29,7 @@ def true_phases(result: fibtomo.Run, truth) -> np.ndarray:
     return truth.phase_at(place)
 
 
-def reconstruct(name, folder, seed, pipeline, size="small"):
+def reconstruct(name, folder, seed, pipeline, size="medium"):
     fibtomo.phantom.write_sample(name, folder / "slices", size=size, seed=seed)
     result = fibtomo.run(folder / "slices", folder / "out", pipeline=pipeline)
     return result, load_truth(folder / "slices")
