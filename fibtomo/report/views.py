@@ -72,7 +72,7 @@ class Views:
     spacing
         (dz, dy, dx) of the sections, in `unit`.
     grid_spacing
-        (dz, dy, dx) of `grid`, in `unit`.
+        (dz, dy, dx) of `grid`, in `unit`, such that the grid is as large as the volume.
     at
         Slice, row and column through which the sections were cut.
     strides
@@ -112,13 +112,14 @@ def take_views(volume: Volume, grid_edge: int | None = None, max_slices: int = 4
             yz.append(plane[:: strides[1], at[2]].copy())
         if grid_edge and z % grid_strides[0] == 0:
             grid.append(plane[:: grid_strides[1], :: grid_strides[2]].copy())
+    thin = tuple(-(-n // s) for n, s in zip(shape, grid_strides, strict=True))
     return Views(
         xy=volume.slice_at(at[0])[:: strides[1], :: strides[2]],
         xz=np.stack(xz),
         yz=np.stack(yz),
         grid=np.stack(grid) if grid else np.zeros((0, 0, 0), volume.spec.dtype),
         spacing=_times(scale, strides),
-        grid_spacing=_times(scale, grid_strides),
+        grid_spacing=(shape[0] * scale[0] / thin[0], shape[1] * scale[1] / thin[1], shape[2] * scale[2] / thin[2]),
         at=at,
         strides=strides,
         unit=volume.spec.unit,
