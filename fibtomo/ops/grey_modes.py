@@ -46,12 +46,12 @@ class Histograms:
         return np.asarray(self.low)[:, None] + np.asarray(self.width)[:, None] * bins
 
     def occupied(self) -> "Histograms":
-        """The same with bins merged and empty ends cut, at most 512 bins over what is there; bins must be common."""
+        """The same with bins merged and empty ends cut, at most 256 bins over what is there; bins must be common."""
         filled = np.flatnonzero(self.counts.sum(axis=0))
         if len(filled) == 0:
             return self
         first, last = int(filled[0]), int(filled[-1]) + 1
-        merge = -(-(last - first) // 512)
+        merge = -(-(last - first) // 256)
         counts = np.pad(self.counts[:, first:last], ((0, 0), (0, -(last - first) % merge)))
         counts = counts.reshape(len(counts), -1, merge).sum(axis=2)
         return Histograms(counts, self.low + first * self.width, self.width * merge)
@@ -79,7 +79,7 @@ def affine_to_common(
 ) -> tuple[Float, Float, Peaks]:
     """Gain (n,) and offset (n,) by which each histogram's phases lie off the common ones, and those.
 
-    Phase j of histogram k lies at ``gain[k] * common.mean[j] + offset[k]``.
+    Phase j of histogram k lies at ``gain[k] * common.mean[j] + offset[k]``; NaN where the peaks are not found again.
 
     Parameters
     ----------
@@ -103,93 +103,88 @@ def affine_to_common(
     (1.1, True)
     """
     n = len(histograms.counts)
-    gain, shift = np.ones(n), np.zeros(n)
+    gain, shift, outliers = np.ones(n), np.zeros(n), np.zeros(n)
     peaks = Peaks(np.zeros(phases), np.ones(phases))
     for _ in range(rounds):
-        x, c = _pooled(histograms, gain, shift)
-        peaks = _mixture(x, c, phases)
+        peaks = _common_peaks(_pooled(histograms, gain, shift), phases)
         for start in range(0, n, 256):
             part = slice(start, start + 256)
-            gain[part], shift[part] = _match(histograms.rows(part), peaks, gain[part], shift[part], offset)
+            matched = _match(histograms.rows(part), peaks, gain[part], shift[part], offset)
+            gain[part], shift[part], outliers[part] = matched
+    failed = outliers > 0.5
+    gain[failed] = shift[failed] = np.nan
     return gain, shift, peaks
 
 
-def _pooled(h: Histograms, gain: Float, shift: Float) -> tuple[Float, Float]:
-    """All histograms laid over each other with the affine maps undone, as (512,) centres and counts."""
-    x = (h.centres - shift[:, None]) / gain[:, None]
-    total, edges = np.histogram(x, 512, weights=h.counts)
-    return (edges[1:] + edges[:-1]) / 2, total.astype(np.float64)
+def _pooled(h: Histograms, gain: Float, shift: Float) -> Histograms:
+    """All histograms laid over each other with the affine maps undone, as one of 512 bins."""
+    total, edges = np.histogram((h.centres - shift[:, None]) / gain[:, None], 512, weights=h.counts)
+    return Histograms(total[None], edges[:1], edges[1:2] - edges[:1])
 
 
-def _mixture(x: Float, counts: Float, phases: int, iterations: int = 100) -> Peaks:
-    """Means and standard deviations (phases,) of a Gaussian mixture on one histogram, means ascending."""
-    share = counts / max(counts.sum(), 1.0)
-    cumulated = np.cumsum(share)
-    mean = np.interp((np.arange(phases) + 0.5) / phases, cumulated, x)
-    centre = float(share @ x)
-    spread = max(float(np.sqrt(share @ (x - centre) ** 2)), float(x[1] - x[0]))
-    mean = mean + 1e-3 * spread * np.arange(phases)
-    sigma, weight = np.full(phases, spread / phases), np.full(phases, (1 - OUTLIER_SHARE) / phases)
-    flat = OUTLIER_SHARE / (x[-1] - x[0])
+class _Mixture:
+    """Gaussian peaks and a flat component, for n histograms at once in arrays (n, phase, bin)."""
+
+    def __init__(self, h: Histograms, phases: int) -> None:
+        self.x = h.centres[:, None]
+        self.share = (h.counts / np.maximum(h.counts.sum(axis=1, keepdims=True), 1))[:, None]
+        self.span = np.maximum(np.asarray(h.width) * h.counts.shape[1], 1e-12)
+        self.weight = np.full((len(self.x), phases), (1 - OUTLIER_SHARE) / phases)
+
+    @property
+    def outliers(self) -> Float:
+        """Share (n,) of pixels that belong to no peak."""
+        return np.maximum(1 - self.weight.sum(axis=1), 1e-3)
+
+    def cores(self, mean: Float, sigma: Float) -> Float:
+        """Share of pixels in the core of each peak by bin, for peaks at (n, phase); updates the weights."""
+        u = (self.x - mean[:, :, None]) / sigma[:, :, None]
+        density = np.exp(-0.5 * u * u) * (self.weight / (np.sqrt(2 * np.pi) * sigma))[:, :, None]
+        flat = (self.outliers / self.span)[:, None, None]
+        r = self.share * density / (density.sum(axis=1, keepdims=True) + flat)
+        self.weight = np.maximum(r.sum(axis=2), 1e-9)
+        return r * np.clip(1 - (u / CORE_SIGMA) ** 2, 0, None) ** 2
+
+
+def _common_peaks(pooled: Histograms, phases: int, iterations: int = 100) -> Peaks:
+    """Peaks of one histogram, by expectation-maximisation on their cores."""
+    fit = _Mixture(pooled, phases)
+    x, share, width = fit.x[0, 0], fit.share[0, 0], float(pooled.width[0])
+    spread = max(float(np.sqrt(share @ (x - share @ x) ** 2)), width)
+    mean = np.interp((np.arange(phases) + 0.5) / phases, np.cumsum(share), x) + 1e-3 * spread * np.arange(phases)
+    sigma = np.full(phases, spread / phases)
     for _ in range(iterations):
-        density = weight * _normal(x[:, None], mean, sigma)
-        r = share[:, None] * density / (density.sum(axis=1, keepdims=True) + flat)
-        weight = np.maximum(r.sum(axis=0), 1e-9)
-        core = r * _core((x[:, None] - mean) / sigma)
-        mass = np.maximum(core.sum(axis=0), 1e-12)
-        variance = (core * (x[:, None] - mean) ** 2).sum(axis=0) / mass / CORE_VARIANCE
-        mean = (core * x[:, None]).sum(axis=0) / mass
-        sigma = np.maximum(np.sqrt(variance), 0.5 * (x[1] - x[0]))
-        flat = max(1 - weight.sum(), 1e-3) / (x[-1] - x[0])
+        core = fit.cores(mean[None], sigma[None])[0]
+        mass = np.maximum(core.sum(axis=1), 1e-12)
+        variance = (core * (x - mean[:, None]) ** 2).sum(axis=1) / mass / CORE_VARIANCE
+        mean = core @ x / mass
+        sigma = np.maximum(np.sqrt(variance), 0.5 * width)
     order = np.argsort(mean)
     return Peaks(mean[order], sigma[order])
 
 
 def _match(
-    h: Histograms, peaks: Peaks, gain: Float, shift: Float, offset: bool, iterations: int = 60
-) -> tuple[Float, Float]:
-    """Affine map and phase fractions of each histogram with the peaks' relative positions held."""
-    x, mean, sigma = h.centres[:, :, None], peaks.mean, peaks.sigma
-    total = np.maximum(h.counts.sum(axis=1, keepdims=True), 1)
-    share = (h.counts / total)[:, :, None]
-    weight = np.full((len(x), len(mean)), (1 - OUTLIER_SHARE) / len(mean))
-    span = np.maximum(x[:, -1:] - x[:, :1], 1e-12)
-    flat = OUTLIER_SHARE / span
-    centre, spread = mean.mean(), np.ptp(mean) + sigma.mean()
+    h: Histograms, peaks: Peaks, gain: Float, shift: Float, offset: bool, iterations: int = 40
+) -> tuple[Float, Float, Float]:
+    """Affine map of each histogram with the peaks' relative positions held, and the share that fits no peak."""
+    fit = _Mixture(h, len(peaks.mean))
     for _ in range(iterations):
-        position, scale = (gain[:, None] * mean + shift[:, None])[:, None], (gain[:, None] * sigma)[:, None]
-        density = weight[:, None] * _normal(x, position, scale)
-        r = share * density / (density.sum(axis=2, keepdims=True) + flat)
-        weight = np.maximum(r.sum(axis=1), 1e-9)
-        flat = np.maximum(1 - weight.sum(axis=1), 1e-3)[:, None, None] / span
-        core = r * _core((x - position) / scale)
-        mass, first = core.sum(axis=1), (core * x).sum(axis=1)
-        trust = mass / sigma**2
-        first = first / sigma**2
-        gain, shift = _regress(trust, first, mean, centre, spread, offset)
-    return gain, shift
+        core = fit.cores(gain[:, None] * peaks.mean + shift[:, None], gain[:, None] * peaks.sigma)
+        trust = core.sum(axis=2) / peaks.sigma**2
+        first = (core * fit.x).sum(axis=2) / peaks.sigma**2
+        gain, shift = _regress(trust, first, peaks, offset)
+    return gain, shift, fit.outliers
 
 
-def _regress(
-    trust: Float, first: Float, mean: Float, centre: float, spread: float, offset: bool
-) -> tuple[Float, Float]:
-    """Weighted straight line through phase positions; a faint prior at gain 1 decides where one phase stands alone."""
-    prior = 1e-3 * trust.sum(axis=1) + 1e-30
+def _regress(trust: Float, first: Float, peaks: Peaks, offset: bool) -> tuple[Float, Float]:
+    """Weighted straight line through peak positions; a faint prior at gain 1 decides where one phase stands alone."""
+    mean = peaks.mean
+    prior = (1e-3 * trust.sum(axis=1) + 1e-30) * (np.ptp(mean) + peaks.sigma.mean()) ** 2
     if not offset:
-        gain = ((first * mean).sum(axis=1) + prior * spread**2) / ((trust * mean**2).sum(axis=1) + prior * spread**2)
+        gain = (first @ mean + prior) / (trust @ mean**2 + prior)
         return gain, np.zeros_like(gain)
-    u = mean - centre
-    s0, s1, s2 = trust.sum(axis=1) + prior * 1e-6, trust @ u, trust @ u**2 + prior * spread**2
-    t0, t1 = first.sum(axis=1), first @ u + prior * spread**2
+    u = mean - mean.mean()
+    s0, s1, s2 = trust.sum(axis=1) + 1e-30, trust @ u, trust @ u**2 + prior
+    t0, t1 = first.sum(axis=1), first @ u + prior
     gain = (s0 * t1 - s1 * t0) / (s0 * s2 - s1**2)
-    level = (t0 - gain * s1) / s0
-    return gain, level - gain * centre
-
-
-def _core(u: Float) -> Float:
-    """Tukey's biweight: only the core of a peak speaks, as its flanks hold half-and-half pixels of phase edges."""
-    return np.clip(1 - (u / CORE_SIGMA) ** 2, 0, None) ** 2
-
-
-def _normal(x: Float, mean: Float, sigma: Float) -> Float:
-    return np.exp(-0.5 * ((x - mean) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+    return gain, (t0 - gain * s1) / s0 - gain * mean.mean()

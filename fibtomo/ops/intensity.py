@@ -127,7 +127,7 @@ def combine_flicker(partials: Sequence[Table], window_slices: int, max_change: f
         dark, bright, window = _anchors(histograms.rows(lively), window_slices)
         target_dark, target_bright = _running_median(dark, window), _running_median(bright, window)
         deviation = np.maximum(np.abs(dark - target_dark), np.abs(bright - target_bright))
-        if np.all(deviation < NEGLIGIBLE * np.abs(bright - dark)):
+        if not np.any(deviation >= NEGLIGIBLE * np.abs(bright - dark)):
             return {"gain": gain, "offset": offset}
         ratio = (target_bright - target_dark) / (bright - dark)
         usable = np.abs(np.log(np.maximum(ratio, 1e-6))) <= np.log1p(max_change)
@@ -150,7 +150,7 @@ def _anchors(histograms: Histograms, window_slices: int) -> tuple[Float, Float, 
 
 def _running_median(values: Float, window: int) -> Float:
     half = window // 2
-    return np.array([np.median(values[max(0, k - half) : k + half + 1]) for k in range(len(values))])
+    return np.array([np.nanmedian(values[max(0, k - half) : k + half + 1]) for k in range(len(values))])
 
 
 def apply_flicker(planes: Array, gain: Float, offset: Float) -> Array:
@@ -207,6 +207,8 @@ def _polynomial_gain(counts: NDArray[np.int64], value_range: tuple[float, float]
         counts[:, 1:-1], np.full(n, low + (high - low) / CELL_BINS), np.full(n, (high - low) / CELL_BINS)
     )
     gain, _, _ = affine_to_common(interior.occupied().rows(used), offset=False)
+    used[used] = np.isfinite(gain)
+    gain = gain[np.isfinite(gain)]
     centre = (np.arange(CELLS) + 0.5) / CELLS * 2 - 1
     design = _monomials(centre, order)[used]
     value = np.log(np.maximum(gain, 1e-3))
