@@ -87,16 +87,9 @@ def resample_slab(
     >>> resample_slab(stack[:2], grid, 0, 1, 2, method="linear").shape
     (1, 7, 9)
     """
-    if source.dtype.name not in C_TYPES:
-        raise InputError(f"resampling takes {', '.join(C_TYPES)} slices, not {source.dtype.name}; convert them first")
-    if source.ndim != 3 or tuple(source.shape[1:]) != tuple(grid.source_shape):
-        raise InputError(f"slices of shape {source.shape} do not fit a grid made for slices of {grid.source_shape}")
-    xp = namespace(source)
-    source = xp.ascontiguousarray(source)
-    tables = slab_tables(xp, grid, find_kernel(method), source_z0, len(source), z0, z1)
-    if is_cupy(source):
-        return gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, grid.shape, fill)
-    return _gather_on_host(source, tables, grid.shape, fill)
+    out = namespace(source).empty((z1 - z0, *grid.shape[1:]), dtype=np.float32)
+    _resample_into(out, source, grid, source_z0, z0, method, fill)
+    return out
 
 
 def resample_stack(
@@ -194,9 +187,29 @@ def _fill_slabs(
 
     def fill_slab(z0: int, z1: int) -> None:
         a, b = grid.source_range(z0, z1, taps)
-        out[z0:z1] = to_dtype(resample_slab(read(a, b), grid, a, z0, z1, method=method, fill=fill), out.dtype)
+        if out.dtype == np.float32:
+            _resample_into(out[z0:z1], read(a, b), grid, a, z0, method, fill)
+        else:
+            out[z0:z1] = to_dtype(resample_slab(read(a, b), grid, a, z0, z1, method=method, fill=fill), out.dtype)
 
     map_ranges(fill_slab, grid.shape[0], _SLAB, workers)
+
+
+def _resample_into(
+    out: Any, source: Any, grid: ResampleGrid, source_z0: int, z0: int, method: str, fill: float
+) -> None:
+    """Make target slices from `z0` on in contiguous float32 `out`, see `resample_slab`."""
+    if source.dtype.name not in C_TYPES:
+        raise InputError(f"resampling takes {', '.join(C_TYPES)} slices, not {source.dtype.name}; convert them first")
+    if source.ndim != 3 or tuple(source.shape[1:]) != tuple(grid.source_shape):
+        raise InputError(f"slices of shape {source.shape} do not fit a grid made for slices of {grid.source_shape}")
+    xp = namespace(source)
+    source = xp.ascontiguousarray(source)
+    tables = slab_tables(xp, grid, find_kernel(method), source_z0, len(source), z0, z0 + len(out))
+    if is_cupy(source):
+        gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, out, fill)
+    else:
+        _gather_on_host(source, tables, out, fill)
 
 
 def _gatherable(slices: Any) -> Any:
@@ -240,39 +253,23 @@ def slab_tables(
     return SlabTables(xp.asarray(z_slice.astype(np.int32)), xp.asarray(z_weight), boxes, *axes[0], *axes[1])
 
 
-def gather_on_device(
-    module: KernelModule, source: Any, tables: SlabTables, shape: tuple[int, int, int], fill: float
-) -> Any:
-    """Run the CUDA gather of `module` on contiguous `source`; `shape` is that of the whole target."""
+def gather_on_device(module: KernelModule, source: Any, tables: SlabTables, out: Any, fill: float) -> None:
+    """Fill `out` from contiguous `source` by the CUDA gather of `module`."""
     t = tables
-    out = namespace(source).empty((len(t.box), *shape[1:]), dtype=np.float32)
     arrays = (source, out, t.z_slice, t.z_weight, t.box, t.y_first, t.y_weight, t.x_first, t.x_weight)
     counts = (t.z_slice.shape[1], t.y_weight.shape[1], t.x_weight.shape[1], *source.shape[1:], *out.shape)
     launch(module, "resample", out.shape, (*arrays, *counts, float(fill)))
-    return out
 
 
-def _gather_on_host(source: Any, tables: SlabTables, shape: tuple[int, int, int], fill: float) -> Any:
+def _gather_on_host(source: Any, tables: SlabTables, out: Any, fill: float) -> None:
     from fibtomo.ops._resample_cpu import gather
 
     t = tables
-    out = np.empty((len(t.box), *shape[1:]), dtype=np.float32)
     rows_used = np.zeros((len(source), 2), dtype=np.int32)
-    rows_used[:, 0] = shape[1]
-    used, z = t.z_slice[t.z_weight != 0], np.nonzero(t.z_weight)[0]
+    rows_used[:, 0] = out.shape[1]
+    z = np.nonzero(t.z_weight)[0]
+    used = t.z_slice[t.z_weight != 0]
     np.minimum.at(rows_used[:, 0], used, t.box[z, 0])
     np.maximum.at(rows_used[:, 1], used, t.box[z, 1])
-    gather(
-        source,
-        out,
-        t.z_slice,
-        t.z_weight,
-        t.box,
-        t.y_first,
-        t.y_weight,
-        t.x_first,
-        t.x_weight,
-        rows_used,
-        np.float32(fill),
-    )
-    return out
+    taps = (t.z_slice, t.z_weight, t.box, t.y_first, t.y_weight, t.x_first, t.x_weight)
+    gather(source, out, *taps, rows_used, np.float32(fill))

@@ -23,9 +23,10 @@ def case(dtype: str, voxel_nm: float = 5.0, crop: str = "all", n: int = 8):
 
 
 def on_device(module, stack, grid, method: str, fill: float = -1.0) -> np.ndarray:
-    nz = grid.shape[0]
-    tables = ops.slab_tables(np, grid, ops.find_kernel(method), 0, len(stack), 0, nz)
-    return ops.gather_on_device(module, stack, tables, grid.shape, fill)
+    tables = ops.slab_tables(np, grid, ops.find_kernel(method), 0, len(stack), 0, grid.shape[0])
+    out = np.empty(grid.shape, np.float32)
+    ops.gather_on_device(module, stack, tables, out, fill)
+    return out
 
 
 @pytest.mark.parametrize("voxel_nm", [5.0, 13.0])
@@ -95,7 +96,8 @@ for method in ("linear", "lanczos3"):
         grid = make_grid(Geometry((7.0, 5.0, 5.0)), stack.shape, shifts, voxel_nm, crop="all", bad_slices=(5,))
         tables = ops.slab_tables(np, grid, ops.find_kernel(method), 0, 6, 0, grid.shape[0])
         tables = ops.SlabTables(**{{f.name: guarded(getattr(tables, f.name)) for f in dataclasses.fields(tables)}})
-        found = ops.gather_on_device(module, stack, tables, grid.shape, 0.0)
+        found = guarded(np.empty(grid.shape, np.float32))
+        ops.gather_on_device(module, stack, tables, found, 0.0)
         assert np.allclose(found, ops.resample_stack(stack, grid, method=method), rtol=1e-5, atol=0.6)
 print("clean")
 """
