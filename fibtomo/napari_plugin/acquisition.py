@@ -1,0 +1,114 @@
+"""What is known of the chosen stack, and fields for what its files do not say."""
+
+from html import escape
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from fibtomo.core.volume import Sourced
+from fibtomo.errors import CalibrationError, InputError
+from fibtomo.io.describe import describe
+from fibtomo.io.stack import Stack
+
+_ANSWERS = {"as the files say": None, "yes": True, "no": False}
+
+
+class AcquisitionBox(QWidget):
+    """Facts of a stack with their origins; what the user states here outranks them."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = QLabel()
+        self.facts.setWordWrap(True)
+        self.voxel, self.angle = QLineEdit(), QLineEdit()
+        self.tilt, self.tracked = QComboBox(), QComboBox()
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        self._fields: dict[str, QWidget] = {}
+        for label, option, widget, help_text in (
+            ("voxel size", "--voxel-nm", self.voxel, "Slice thickness, pixel height and width in nm, or: unknown"),
+            ("column angle", "--column-angle-deg", self.angle, "Angle between electron and ion column in degrees"),
+            ("tilt corrected", "--tilt-corrected", self.tilt, "Whether the scan already gave rows their true scale"),
+            ("tracked", "--tracked", self.tracked, "Whether the field of view followed the face"),
+        ):
+            widget.setToolTip(f"{help_text} ({option})")
+            form.addRow(label, widget)
+            self._fields[option] = widget
+            if isinstance(widget, QComboBox):
+                widget.addItems(list(_ANSWERS))
+                widget.currentIndexChanged.connect(self.changed)
+            elif isinstance(widget, QLineEdit):
+                widget.editingFinished.connect(self.changed)
+        fields = QWidget()
+        fields.setLayout(form)
+        self.more = QCollapsible("Acquisition: correct or complete")
+        self.more.setDuration(0)
+        self.more.addWidget(fields)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.facts)
+        whole.addWidget(self.more)
+        self.show_stack(None)
+
+    def show_stack(self, stack: Stack | None) -> None:
+        """Show what is known of `stack`."""
+        if stack is None:
+            self.facts.setText("Open a folder of slices, or take a sample from File ▸ Open Sample.")
+            self.facts.setToolTip("")
+            return
+        c = stack.calibration
+        n, rows, columns = stack.shape
+        voxel = " × ".join(f"{v:.4g}" for v in stack.voxel_nm) + " nm" if stack.voxel_nm else "voxel size unknown"
+        self.facts.setText(f"{n} slices of {rows} × {columns}, {stack.dtype.name}; {voxel}")
+        lines = (f"<tr><td>{escape(r.name)}&nbsp;</td><td>{escape(r.value)}&nbsp;</td><td><i>{escape(r.origin)}</i></td>"
+                 "</tr>" for r in describe(stack)[:9])  # fmt: skip
+        self.facts.setToolTip(f"<table>{''.join(lines)}</table>")
+        self.voxel.setPlaceholderText("DZ DY DX" if stack.voxel_nm is None else voxel)
+        self.angle.setPlaceholderText(_said(c.column_angle_deg, "unknown", "°"))
+        for box, fact in ((self.tilt, c.tilt_corrected), (self.tracked, c.tracked)):
+            box.setItemText(0, f"as the files say ({_said(fact, 'unknown')})")
+
+    def overrides(self) -> dict[str, Any]:
+        """Keyword arguments of `open_stack` that the user states.
+
+        Raises
+        ------
+        InputError
+            The angle is no number.
+        """
+        stated: dict[str, Any] = {}
+        voxel, angle = self.voxel.text().strip(), self.angle.text().strip().rstrip("°")
+        if voxel:
+            stated["voxel_nm"] = voxel if voxel == "unknown" else tuple(voxel.replace(",", " ").split())
+        if angle:
+            stated["column_angle_deg"] = _number(angle)
+        for name, box in (("tilt_corrected", self.tilt), ("tracked", self.tracked)):
+            answer = list(_ANSWERS.values())[box.currentIndex()]
+            if answer is not None:
+                stated[name] = answer
+        return stated
+
+    def ask(self, question: CalibrationError) -> None:
+        """Open the fields and go to the one that answers `question`."""
+        self.more.expand(animate=False)
+        for option, widget in self._fields.items():
+            if option in str(question):
+                widget.setFocus()
+                return
+
+
+def _said(fact: Sourced, otherwise: str, unit: str = "") -> str:
+    if not fact:
+        return otherwise
+    return {True: "yes", False: "no"}[fact.value] if isinstance(fact.value, bool) else f"{fact.value:g}{unit}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"the column angle '{text}' must be a number of degrees, such as 52") from None
