@@ -166,14 +166,8 @@ def resample(
     shape, dtype = (stack.spec.shape, np.dtype(stack.spec.dtype)) if whole is None else (whole.shape, whole.dtype)
     if len(shape) != 3:
         raise InputError(f"a stack has the axes (z, y, x), not the shape {tuple(shape)}")
-    grid = make_grid(
-        geometry,
-        tuple(shape),
-        getattr(drift, "shifts_px", drift),
-        voxel_nm,
-        crop,
-        tuple(getattr(drift, "bad_slices", ()) or ()),
-    )
+    shifts, bad = getattr(drift, "shifts_px", drift), getattr(drift, "bad_slices", None)
+    grid = make_grid(geometry, tuple(shape), shifts, voxel_nm, crop, () if bad is None else bad)
     read: Callable[[int, int], Any] = stack.read if whole is None else lambda a, b: whole[a:b]
     out = namespace(whole).empty(grid.shape, dtype=np.float32 if dtype.kind == "f" else dtype)
     _fill_slabs(out, lambda a, b: _gatherable(read(a, b)), grid, method, fill, 1 if is_cupy(out) else workers)

@@ -58,6 +58,18 @@ def test_kernel_equals_scipy(host_kernel):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_device_arrays_take_the_kernel_slab_by_slab(host_kernel, monkeypatch):
+    stack, grid = case("uint16", n=40)
+    twin = ops.resample_stack(stack, grid)
+    monkeypatch.setattr(ops, "is_cupy", lambda _array: True)
+    loaded = []
+    monkeypatch.setattr(ops, "load_kernel", lambda *name, **types: loaded.append(types) or host_kernel(*name, **types))
+    found = ops.resample_stack(stack, grid)
+    assert loaded == [{"SOURCE_T": np.uint16}] * -(-grid.shape[0] // 32)
+    assert len(loaded) > 1
+    np.testing.assert_allclose(found, twin, atol=1e-3)
+
+
 def test_thread_order_does_not_matter(host_kernel):
     stack, grid = case("uint16")
     module = host_kernel("resample", SOURCE_T="uint16")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fibtomo.backend import device, kernels, memory, threads
-from fibtomo.backend.device import default_workers, gpu_status, select_device
+from fibtomo.backend.device import default_workers, gpu_status, on_device, select_device, upload
 from fibtomo.backend.kernels import kernel_source, launch, load_kernel, type_options
 from fibtomo.backend.threads import map_ranges
 from fibtomo.errors import BackendUnavailableError, InputError
@@ -34,18 +34,22 @@ def fake_cupy(available: bool = True, failure: Exception | None = None, cards: i
         def get(self):
             return 6
 
+    active = []
+
     class Scope:
         def __init__(self, index):
             self.index = index
 
         def __enter__(self):
-            return self
+            active.append(self.index)
 
         def __exit__(self, *_):
-            return None
+            active.remove(self.index)
 
     return SimpleNamespace(
+        active=active,
         arange=lambda *_, **__: Computed(),
+        asarray=lambda block: ("on card", *active, block),
         get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 5),
         RawModule=lambda code, options: SimpleNamespace(code=code, options=options),
         ndarray=type("ndarray", (), {}),
@@ -108,6 +112,17 @@ def test_a_working_card_is_selected_with_its_memory(machine):
     assert str(select_device("cuda:1")).startswith("cuda:1 (Card 1")
     with pytest.raises(BackendUnavailableError, match=r"cuda:2.*there are 2"):
         select_device("cuda:2")
+
+
+def test_blocks_go_to_the_asked_device(machine):
+    cupy = fake_cupy()
+    machine(cupy)
+    block = np.zeros(3)
+    with on_device("cpu"):
+        assert upload(block, "cpu") is block
+    with on_device(select_device("cuda:1").label):
+        assert upload(block, "cuda:1") == ("on card", 1, block)
+    assert not cupy.active
 
 
 def test_kernels_are_compiled_once_per_type(machine):

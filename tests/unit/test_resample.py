@@ -219,7 +219,7 @@ def test_public_function_keeps_type_rounds_and_leaves_the_input_alone():
     stack = noise((6, 20, 20), "uint8")
     before = stack.copy()
     geometry = Geometry((10.0, 5.0, 5.0), 52.0)
-    out = resample(stack, geometry, SimpleNamespace(shifts_px=drifting(6), bad_slices=[2]), method="lanczos3")
+    out = resample(stack, geometry, SimpleNamespace(shifts_px=drifting(6), bad_slices=np.array([2])), method="lanczos3")
     assert out.dtype == np.uint8
     np.testing.assert_array_equal(stack, before)
     grid = make_grid(geometry, stack.shape, drifting(6), bad_slices=[2])
