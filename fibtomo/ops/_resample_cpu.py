@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+_compiled = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+
+@_compiled
 def gather(
     source: Any,
     out: Any,
@@ -54,7 +56,7 @@ def gather(
                         target[x] += weight * samples[x]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@_compiled
 def _longest_run(first: Any) -> tuple[int, int]:
     """Range around the middle where taps advance by one sample per voxel, as they do unless columns are rescaled."""
     start, stop = len(first) // 2, len(first) // 2 + 1
@@ -65,7 +67,7 @@ def _longest_run(first: Any) -> tuple[int, int]:
     return start, stop
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@_compiled
 def _mix_rows(image: Any, first: int, weight: Any, line: Any) -> None:
     line[:] = 0
     for a in range(len(weight)):
@@ -74,7 +76,7 @@ def _mix_rows(image: Any, first: int, weight: Any, line: Any) -> None:
             line[x] += w * np.float32(row[x])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@_compiled
 def _mix_columns(line: Any, first: Any, weight: Any, start: int, stop: int, samples: Any) -> None:
     """Interpolate along `line`; the run [start, stop) is read in order, which vectorises, the rest is gathered."""
     samples[:] = 0
