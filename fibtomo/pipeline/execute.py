@@ -171,6 +171,7 @@ def _run_sections(state: RunState, observer: Observer) -> None:
     noted = state.ledger.noted("slabs") or {}
     resolver.slabs.update({int(grid): int(slab) for grid, slab in noted.items()})
     sources: dict[str, SliceSource] = {INPUT: source}
+    _add_tables(state, {"input": {"bad_slices": list(getattr(source, "bad_slices", []))}})
     for section in sections:
         planned = resolver.resolve(section, state.tables)
         state.ledger.note("slabs", {str(k): v for k, v in resolver.slabs.items()})

@@ -35,9 +35,9 @@ def grid_of(params: ResampleParams, ctx: StageContext) -> ResampleGrid:
     voxel = params.voxel_nm
     if ctx.spec.voxel_nm is None:
         voxel = None
-    bad = [] if drift is None else [int(k) for k in drift.get("bad_slices", [])]
+    bad = {int(k) for role in ("input", "drift") for k in ctx.tables.get(role, {}).get("bad_slices", [])}
     shifts = None if drift is None else drift["shifts_px"]
-    return make_grid(geometry, ctx.spec.shape, shifts, voxel, params.crop, bad)
+    return make_grid(geometry, ctx.spec.shape, shifts, voxel, params.crop, sorted(bad))
 
 
 def _out_spec(params: ResampleParams, ctx: StageContext) -> VolumeSpec:
