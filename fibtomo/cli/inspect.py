@@ -1,9 +1,11 @@
 """``fibtomo info``, ``pipelines`` and ``stages``: what was read and believed, and what there is."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from fibtomo.cli import common
@@ -29,22 +31,18 @@ def info(
     """
     from fibtomo.core.resolve import resolve_geometry
     from fibtomo.errors import CalibrationError
-    from fibtomo.io.describe import describe
+    from fibtomo.io.describe import describe, describe_facts
     from fibtomo.io.open import open_stack
 
     options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
-    stack = open_stack(source, **options)
-    rows = describe(stack)
-    if as_json:
-        document = [dict(zip(("name", "value", "origin", "confidence"), map(str, row), strict=True)) for row in rows]
-        print(json.dumps({"values": document, "warnings": list(stack.warnings)}, indent=1))  # noqa: T201
+    alone = describe_facts(Path(source))
+    if alone is not None:
+        _print_values(*alone, as_json)
         return
-    table = Table("what", "value", "origin", "confidence", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console.print(table)
-    for text in stack.warnings:
-        errors.print(f"warning: {text}", style="yellow", markup=False)
+    stack = open_stack(source, **options)
+    _print_values(describe(stack), list(stack.warnings), as_json)
+    if as_json:
+        return
     try:
         geometry = resolve_geometry(stack.calibration, shear_from_images=True)
     except CalibrationError as question:
@@ -53,6 +51,19 @@ def info(
     if stack.voxel_nm is not None:
         true = " × ".join(f"{v:.5g}" for v in geometry.true_voxel_nm)
         console.print(f"true spacing on the face (dz × dy × dx): {true} nm; y factor {geometry.y_factor:.5f}")
+
+
+def _print_values(rows: list[Any], warnings: list[str], as_json: bool) -> None:
+    if as_json:
+        document = [dict(zip(("name", "value", "origin", "confidence"), map(str, row), strict=True)) for row in rows]
+        print(json.dumps({"values": document, "warnings": warnings}, indent=1))  # noqa: T201
+        return
+    table = Table("what", "value", "origin", "confidence", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
+    for text in warnings:
+        errors.print(f"warning: {text}", style="yellow", markup=False)
 
 
 def print_beliefs(stack: Any) -> None:

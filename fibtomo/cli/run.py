@@ -150,7 +150,7 @@ def preview(
     from fibtomo.core.stage import Kind, get_stage
     from fibtomo.pipeline.config import Call, PipelineConfig
     from fibtomo.pipeline.preview import preview as make_preview
-    from fibtomo.report.pictures import before_after, save_png
+    from fibtomo.report.pictures import before_after, overlay, save_png, stretch
 
     stack = api.open_input(source, api.InputConfig(), common.stack_options(voxel_nm, channel=channel, dataset=dataset))
     if stage:
@@ -166,9 +166,11 @@ def preview(
                 calls.append(call)
     z = stack.spec.shape[0] // 2 if slice_index is None else slice_index
     made = make_preview(stack, calls, z)
-    names = ", ".join(c.name for c in calls) or "nothing"
-    k = z - made.z0
-    if made.after.shape != made.before.shape:
-        k = min(k, made.after.shape[0] - 1)
-    save_png(out, before_after(made.before[z - made.z0], made.after[k]))
+    names = " + ".join(c.name for c in calls) or "nothing"
+    before, after = made.before[z - made.z0], made.after[min(z - made.z0, len(made.after) - 1)]
+    if made.out_spec.kind != "grey":
+        after = overlay(stretch(before), after)
+    voxel = stack.spec.voxel_nm
+    pixel = voxel[1:] if voxel and after.shape[:2] == before.shape else None
+    save_png(out, before_after(before, after, titles=("before", names, "removed"), voxel_nm=pixel))
     console.print(f"{names} on slice {z}: {out}")

@@ -1,5 +1,6 @@
 """What was read and believed, as rows for a table."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,10 @@ import numpy as np
 from fibtomo.core.volume import Sourced
 from fibtomo.io.findings import listed
 from fibtomo.io.stack import Stack
+from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
+
+_PROJECT_FILES = {".emxml", ".a3d-setup", ".dat"}
+_SIDECARS = {".hdr", ".txt"}
 
 _UNITS = {"kv": "kV", "na": "nA", "pa": "Pa", "mm": "mm", "um": "µm", "nm": "nm", "deg": "°", "us": "µs", "s": "s"}
 
@@ -55,6 +60,38 @@ def describe(stack: Stack) -> list[Row]:
         result.append(Row("bad slices", listed(stack.bad_slices), "files", "given"))
     result += [_row(*_name_and_unit(name, value)) for name, value in (*c.others.items(), *stack.metadata.items())]
     return result
+
+
+def describe_facts(path: Path) -> tuple[list[Row], list[str]] | None:
+    """Return rows and warnings of a file that holds metadata but no image: a project or a sidecar.
+
+    Returns
+    -------
+    tuple or None
+        ``None`` when the file is neither.
+    """
+    from fibtomo.io.vendor import read_vendor
+    from fibtomo.io.vendor.asv import read_asv_project
+    from fibtomo.io.vendor.atlas import read_atlas_project
+
+    facts: VendorInfo | ProjectInfo | None = None
+    if path.suffix.lower() in _PROJECT_FILES:
+        projects = (reader(path.parent) for reader in (read_asv_project, read_atlas_project))
+        facts = next((p for p in projects if p is not None and p.path == path), None)
+    elif path.suffix.lower() in _SIDECARS:
+        facts = read_vendor(path)
+    if facts is None:
+        return None
+    c = facts.calibration
+    rows = [
+        Row("vendor", facts.vendor, path.name, "given"),
+        _row("pixel (dy × dx)", c.pixel_nm, "nm"),
+        _row("slice thickness", c.slice_nm, "nm"),
+        _row("column angle", c.column_angle_deg, "°"),
+        _row("tilt corrected", c.tilt_corrected),
+        _row("tracked", c.tracked),
+    ]
+    return rows + [_row(*_name_and_unit(n, v)) for n, v in facts.metadata.items()], list(facts.warnings)
 
 
 def _name_and_unit(name: str, value: Sourced) -> tuple[str, Sourced, str]:
