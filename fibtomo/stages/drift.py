@@ -82,9 +82,11 @@ def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
         y0, y1, x0, x1 = params.reference_roi
         margin, b = 2 * params.reference_margin_px, patch_binning(params.reference_roi, params.reference_margin_px)
         patch = 2.0 * (y1 - y0 + margin) * (x1 - x0 + margin) / b**2 / (spec.shape[1] * spec.shape[2])
-    # one slice at a time is worked on (float32 copies and a transform), a few cropped spectra are kept
-    working = 40.0 + 4.0 * gaps[-1]
-    return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / max(1, min(8, spec.shape[0])) + patch)
+    # bytes per pixel of the one slice worked on (float32 copies, a transform) and of the cropped spectra kept;
+    # a block is never thinner than the pairs it holds
+    working = (16.0 if params.method == "correlation" else 48.0) + 2.0 * gaps[-1]
+    thinnest = min(gaps[-1] + 1, spec.shape[0])
+    return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / thinnest + patch)
 
 
 def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:

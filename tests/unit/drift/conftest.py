@@ -15,7 +15,7 @@ class Waves:
     seed: int = 0
     wavelength_px: float = 20.0
     shape: tuple[int, int] = (256, 256)
-    waves: int = 400
+    waves: int = 240
 
     def stack(self, shifts_px, dz_px=1.0, noise=0.06, curtains=0.0, columns=None):
         """Return (n, y, x) uint8 slices whose content appears at `shifts_px`; `columns`: lean in rows per slice."""

@@ -1,5 +1,7 @@
 """The stages `drift.estimate` and `drift.import`: chunks agree with the whole, and with `estimate_drift`."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,17 @@ def test_import_takes_the_table_as_it_is(tmp_path):
     np.testing.assert_array_equal(table["shifts_px"], np.arange(8.0).reshape(4, 2))
     with pytest.raises(InputError, match="4 slices, the stack has 5"):
         stage.combine([{}], params, StageContext(VolumeSpec((5, 8, 8), "uint8")))
+
+
+@pytest.mark.parametrize("shape", [(6, 512, 512), (3, 1024, 1024), (4, 1600, 1600)])
+def test_declared_memory_covers_the_measured(shape):
+    params, spec = STAGE.params(), VolumeSpec(shape, "uint8")
+    block = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    ctx = StageContext(spec, 0, (0, shape[0]))
+    STAGE.measure(block[:2], params, StageContext(spec, 0, (0, 2)))
+    tracemalloc.start()
+    STAGE.measure(block, params, ctx)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    declared = STAGE.needs(params, spec).bytes_per_voxel * block.size
+    assert 0.3 * declared < peak < declared
