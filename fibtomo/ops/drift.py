@@ -4,14 +4,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 from fibtomo.core.drift import Drift
-from fibtomo.core.volume import Table
-from fibtomo.errors import InputError
+from fibtomo.core.resolve import resolve_geometry
+from fibtomo.core.volume import Calibration, Sourced, Table
+from fibtomo.errors import FibtomoError, InputError
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi
+from fibtomo.ops.slow_motion import ExpectedMotion
 
 _SLAB_SLICES = 16
 
@@ -26,7 +29,7 @@ def estimate_drift(
     max_shift_px: float | None = None,
     band_cycles_per_px: tuple[float, float] | None = None,
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0),
-    slow: Literal["keep", "expected"] = "keep",
+    slow: Literal["auto", "keep", "expected"] = "auto",
     reference_margin_px: int = 32,
     workers: int | None = None,
 ) -> Drift:
@@ -54,7 +57,8 @@ def estimate_drift(
     slope_px_per_slice
         (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
     slow
-        "keep" the slow part as the images show it, or replace its straight line by the "expected" slope.
+        "keep" the slow part as the images show it, or replace its straight line by the "expected" slope; "auto"
+        takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images.
     reference_margin_px
         How far the reference may stray from its expected place.
     workers
@@ -102,7 +106,27 @@ def estimate_drift(
         low, stop = max(0, start - options.gaps[-1]), min(shape[0], start + _SLAB_SLICES)
         return measure_slab(read(low, stop), low, (start - low, stop - low), options)
 
-    return combine_slabs(_in_threads(measure, range(0, shape[0], _SLAB_SLICES), workers or _cores()), options)
+    partials = _in_threads(measure, range(0, shape[0], _SLAB_SLICES), workers or _cores())
+    return combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), shape[0]))
+
+
+def motions_allowed(calibration: Calibration | None, n: int) -> list[ExpectedMotion]:
+    """Motions of n slices that the known geometry allows; none where angle or scale are not known.
+
+    Whether the field of view followed the face need not be known: then both answers are allowed.
+    """
+    if calibration is None or calibration.column_angle_deg.value is None:
+        return []
+    names = {True: "a field of view that tracks the face", False: "a field of view fixed to the sample"}
+    known = calibration.tracked.value
+    allowed = []
+    for tracked in (True, False) if known is None else (bool(known),):
+        try:
+            geometry = resolve_geometry(replace(calibration, tracked=Sourced(tracked)), shear_from_images=False)
+            allowed.append(ExpectedMotion(names[tracked], geometry.expected_shifts_px(n)))
+        except FibtomoError:
+            return []
+    return allowed
 
 
 def _cores() -> int:

@@ -11,6 +11,7 @@ from fibtomo.errors import InputError
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
 from fibtomo.ops.reference import blend_reference, track_reference
 from fibtomo.ops.slice_quality import find_bad_slices
+from fibtomo.ops.slow_motion import ExpectedMotion, replace_line, settle_line
 from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
 
 Float = NDArray[np.float64]
@@ -23,8 +24,10 @@ _ONLY_IMAGES = (
 )
 
 
-def combine_slabs(partials: Sequence[Mapping[str, Any]], options: DriftOptions) -> Drift:
-    """Solve for the trajectory from what `measure_slab` left, in z order.
+def combine_slabs(
+    partials: Sequence[Mapping[str, Any]], options: DriftOptions, allowed: Sequence[ExpectedMotion] = ()
+) -> Drift:
+    """Solve for the trajectory from what `measure_slab` left, in z order; `allowed` is what geometry allows.
 
     Raises
     ------
@@ -53,8 +56,12 @@ def combine_slabs(partials: Sequence[Mapping[str, Any]], options: DriftOptions) 
         identifiable = known >= 0.5 * usable.sum()
         notes.append(f"The static reference was found on {known} of {int(usable.sum())} usable slices.")
     if options.slow == "expected":
-        shifts = _with_expected_line(shifts, options.expected_px(n), usable)
+        for axis in (0, 1):
+            shifts = replace_line(shifts, options.expected_px(n), usable, axis)
         notes.append("The straight-line part of the motion was replaced by the expected slope.")
+    elif options.slow == "auto" and not identifiable:
+        shifts, decided = settle_line(shifts, float(slow_sigma[-1]), usable, allowed)
+        notes += decided
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
     return Drift(
@@ -134,12 +141,6 @@ def _closure_note(track: Trajectory, pairs: Pairs) -> str:
         f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others; "
         f"redundant pairs agree within {track.closure_px:.3f} px."
     )
-
-
-def _with_expected_line(shifts: Float, expected: Float, usable: NDArray[np.bool_]) -> Float:
-    at = np.arange(len(shifts))
-    lines = [np.polyfit(at[usable], (shifts - expected)[usable, axis], 1) for axis in (0, 1)]
-    return shifts - np.stack([np.polyval(line, at) for line in lines], axis=1)
 
 
 def _flags(n: int, reasons: Mapping[int, str], track: Trajectory) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class DriftOptions:
     reference_margin_px: int = 32
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0)
     bad_slices: tuple[int, ...] | Literal["auto"] = "auto"
-    slow: Literal["keep", "expected"] = "keep"
+    slow: Literal["auto", "keep", "expected"] = "auto"
 
     def __post_init__(self) -> None:
         if self.method not in _AUTO_OFFSETS:

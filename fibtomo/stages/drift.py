@@ -11,6 +11,7 @@ from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import Table, VolumeSpec
 from fibtomo.errors import CalibrationError, InputError, PipelineError
+from fibtomo.ops.drift import motions_allowed
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
@@ -44,8 +45,10 @@ class EstimateParams(Params):
     bad_slices: Literal["auto"] | tuple[int, ...] = Field(
         "auto", description="Slices not to use, counted from 0; auto: blank, truncated, repeated, blurred, odd ones."
     )
-    slow: Literal["keep", "expected"] = Field(
-        "keep", description="Straight-line part of the motion: as the images show it, or as expected from the slope."
+    slow: Literal["auto", "keep", "expected"] = Field(
+        "auto",
+        description="Straight-line part of the motion: keep it as the images show it, or take the expected slope; "
+        "auto: take it from the geometry if exactly one motion that it allows agrees with the images.",
     )
 
     @model_validator(mode="after")
@@ -99,7 +102,8 @@ def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContex
             "drift.estimate: slow = expected needs an expected slope; give slope_px_per_slice or the geometry "
             "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
         )
-    return combine_slabs(partials, _options(params, ctx)).to_table()
+    allowed = motions_allowed(ctx.calibration, ctx.spec.shape[0])
+    return combine_slabs(partials, _options(params, ctx), allowed).to_table()
 
 
 register(
