@@ -14,12 +14,12 @@ from fibtomo.phantom.write import write_slices
 SIZES: dict[str, Shape] = {
     "tiny": (16, 96, 128),
     "small": (32, 160, 192),
-    "medium": (64, 256, 320),
+    "medium": (64, 320, 400),
     "large": (200, 512, 640),
 }
 
 MILD: dict[str, Any] = {
-    "drift": {"rate_px": 0.12},
+    "drift": {"rate_px": 0.02},  # the fiducial is found again before every slice
     "jitter": {"rms_px": 0.4},
     "curtains": {"rms": 0.025},
     "defocus": {"best_px": 0.5, "worst_px": 0.8},

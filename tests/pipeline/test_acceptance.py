@@ -23,9 +23,15 @@ def jitter_px(estimated: np.ndarray, true: np.ndarray, window: int = 11) -> floa
 
 
 def true_phases(result: fibtomo.Run, truth) -> np.ndarray:
+    """The specimen at the voxels of the reconstruction, whose absolute place is free: the mean drift error is zero."""
     grid = result.provenance["tables"]["grid"]
-    shape, voxel = result.labels.shape, result.voxel_nm
-    place = SimpleNamespace(shape=shape, voxel_nm=voxel, row_start=grid["row_start"], col_start=grid["col_start"])
+    row, col = (result.drift.shifts_px - truth.shifts_px).mean(axis=0)
+    place = SimpleNamespace(
+        shape=result.labels.shape,
+        voxel_nm=result.voxel_nm,
+        row_start=np.asarray(grid["row_start"]) + row,
+        col_start=np.asarray(grid["col_start"]) + col,
+    )
     return truth.phase_at(place)
 
 
