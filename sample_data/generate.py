@@ -21,6 +21,8 @@ def generate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2 or any(word.startswith("-") for word in sys.argv[1:]):
+        raise SystemExit(__doc__)
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / NAME
     generate(target)
     print(f"wrote {target}")
