@@ -128,7 +128,7 @@ def run(
     settings
         Changes to the pipeline, each ``"stage.param=value"``.
     workers, memory_bytes
-        Blocks at a time, and the bytes they may take together (default 1 GiB).
+        Blocks at a time, and the bytes they may take together (default 1.5 GiB).
     keep_work
         Keep intermediate arrays.
     observer

@@ -114,17 +114,18 @@ def plan(
     made = api.plan(
         source, pipeline, settings=settings or [], workers=workers, memory_bytes=common.memory_bytes(memory), **options
     )
-    table = Table("#", "section", "output z×y×x", "type", "slab", "halo", "blocks", "peak MiB", box=None)
+    table = Table("#", "section", "output z×y×x", "type", "slab", "halo", "blocks", "at once", "peak MiB", box=None)
     for p in made.sections:
         shape = "×".join(str(n) for n in p.out.shape) if p.section.output else "table only"
         halo = f"{p.halo[0]}+{p.halo[1]}"
         peak = f"{p.peak_bytes / 2**20:.0f}"
         dtype = p.out.dtype if p.section.output else ""
-        table.add_row(str(p.section.index), p.section.title, shape, dtype, str(p.slab), halo, str(p.blocks), peak)
+        numbers = [str(n) for n in (p.slab, halo, p.blocks, p.workers, peak)]
+        table.add_row(str(p.section.index), p.section.title, shape, dtype, *numbers)
     console.print(table)
     console.print(
-        f"{made.workers} workers share {made.budget / 2**20:.0f} MiB; arrays written: {made.stored_bytes / 1e9:.3g} GB "
-        f"before compression. The final size follows from the measured drift."
+        f"budget {made.budget / 2**20:.0f} MiB for up to {made.workers} blocks at once; arrays written: "
+        f"{made.stored_bytes / 1e9:.3g} GB before compression. The final size follows from the measured drift."
     )
 
 
@@ -144,7 +145,7 @@ def preview(
 
     Without --stage, every stage of the pipeline that works on single slices is applied.
 
-    Example: [bold]fibtomo preview slices/ --stage curtain.wavelet_fft --slice 40 -o curtain.png[/bold]
+    Example: [bold]fibtomo preview slices/ --stage curtain.remove --slice 40 -o curtain.png[/bold]
     """
     from fibtomo import api
     from fibtomo.core.stage import Kind, get_stage

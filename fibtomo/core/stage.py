@@ -149,7 +149,7 @@ class StageDef:
 
 
 _REGISTRY: dict[str, StageDef] = {}
-_BUILTIN = "fibtomo.stages"
+_BUILTIN = "fibtomo.builtin_stages"
 
 
 def register(definition: StageDef) -> StageDef:

@@ -40,7 +40,7 @@ def replace_line(shifts: Float, expected: Float, usable: NDArray[np.bool_], axis
     >>> noisy = np.stack([np.arange(5.0) * 1.1 + [0, 0.2, 0, -0.2, 0], np.zeros(5)], axis=1)
     >>> expected = np.outer(np.arange(5), [1.0, 0.0])
     >>> replace_line(noisy, expected, np.ones(5, bool), 0)[:, 0].round(2).tolist()
-    [0.0, 1.28, 2.16, 2.84, 3.8]
+    [0.0, 1.24, 2.08, 2.92, 4.16]
     """
     at = np.arange(len(shifts))
     line = np.polyfit(at[usable], (shifts - expected)[usable, axis], 1)

@@ -27,7 +27,7 @@ from fibtomo.pipeline.progress import Observer, SilentObserver
 from fibtomo.pipeline.report_data import input_record, kept_tables
 from fibtomo.pipeline.scheduler import run_tasks
 
-DEFAULT_BUDGET = 1 << 30
+DEFAULT_BUDGET = 3 << 29
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _run_sections(state: RunState, observer: Observer) -> None:
         _add_tables(state, _side_tables(job, planned, state.tables))
         job = replace(job, roles=tuple(state.tables))
         made = _output_of(state, section, planned)
-        _run_section(state, job, observer)
+        _run_section(state, job, planned.workers, observer)
         if made is not None and section.output:
             sources[section.output] = made
             state.arrays[section.kind] = made
@@ -222,7 +222,7 @@ def _output_of(state: RunState, section: Section, planned: PlannedSection) -> Za
     return ZarrSource(path, planned.out, state.source.calibration)
 
 
-def _run_section(state: RunState, job: SectionJob, observer: Observer) -> None:
+def _run_section(state: RunState, job: SectionJob, workers: int, observer: Observer) -> None:
     done = state.ledger.finished(job.key)
     todo = [z0 for z0 in job.starts if z0 not in done]
     observer.begin(job.section.title, len(job.starts), len(done))
@@ -230,7 +230,7 @@ def _run_section(state: RunState, job: SectionJob, observer: Observer) -> None:
         partial(run_block, job),
         todo,
         scheduler=state.options.scheduler,
-        workers=state.options.workers,
+        workers=workers,
         observer=observer,
     )
     roles = [c.stage.produces for c in job.section.measures if c.stage.produces]

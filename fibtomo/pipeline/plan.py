@@ -119,7 +119,8 @@ class _Builder:
 
     def _measure(self, call: Call) -> None:
         role = call.stage.produces or ""
-        if role in self.roles:
+        measured = {m.stage.produces for m in self.open.measures} if self.open else set()
+        if role in self.roles | measured:
             raise PipelineError(f"{self.config.name}: two stages make the table '{role}' (the second is '{call.name}')")
         self._opened(call.stage.consumes).measures.append(call)
 
@@ -263,35 +264,49 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec) -> Memory:
     return Memory(per_voxel * voxels + 2.0 * ratio * source.slice_bytes, fixed, halo_of(section, out).total)
 
 
+def at_once(memory: Memory, slab: int, budget: float, workers: int) -> int:
+    """Slabs of a section that may be under way together within `budget` bytes; 0 if not even one fits."""
+    return min(workers, int(budget // memory.bytes_for(slab)))
+
+
 def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: int, name: str) -> int:
-    """Slices per slab on one grid, so that every section on it keeps `workers` slabs within `budget` bytes.
+    """Slices per slab on one grid: the power of two with which its sections together finish first.
+
+    Thin slabs read and compute their halos over and over; thick ones leave workers idle for want of memory.
 
     Raises
     ------
     DeviceMemoryError
         Not even one slice with its halo fits.
     """
-    share = budget / workers
-    fits = min(int((share - m.fixed) / m.per_slice) - sum(m.halo) for m in needs)
-    if fits < 1:
-        worst = max(m.bytes_for(1) for m in needs)
-        raise DeviceMemoryError(
-            f"one slice of {name} with its neighbours needs {worst * workers / 2**20:.0f} MiB for {workers} workers, "
-            f"the budget is {budget / 2**20:.0f} MiB: raise --memory or lower --workers"
-        )
-    slab = min(fits, MAX_SLAB, max(1, -(-n_slices // workers)))
-    return 1 << (slab.bit_length() - 1)
+    best, least = 0, float("inf")
+    slab = 1
+    while slab <= MAX_SLAB and slab < 2 * n_slices:
+        together = [min(at_once(m, slab, budget, workers), -(-n_slices // slab)) for m in needs]
+        if min(together) >= 1:
+            cost = sum((1 + sum(m.halo) / slab) / w for m, w in zip(needs, together, strict=True))
+            if cost <= least:
+                best, least = slab, cost
+        slab *= 2
+    if best:
+        return best
+    worst = max(m.bytes_for(1) for m in needs)
+    raise DeviceMemoryError(
+        f"one slice of {name} with its neighbours needs {worst / 2**20:.0f} MiB, "
+        f"the budget is {budget / 2**20:.0f} MiB: raise --memory"
+    )
 
 
 @dataclass(frozen=True)
 class PlannedSection:
-    """A section with its sizes, for printing."""
+    """A section with its sizes: `workers` slabs under way take `peak_bytes` together."""
 
     section: Section
     source: VolumeSpec
     out: VolumeSpec
     slab: int
     halo: tuple[int, int]
+    workers: int
     peak_bytes: float
 
     @property
@@ -337,7 +352,8 @@ class Resolver:
             self.slabs[section.grid] = self._slab(section, out, tables)
         memory = memory_of(section, source, out)
         slab = self.slabs[section.grid]
-        return PlannedSection(section, source, out, slab, memory.halo, memory.bytes_for(slab))
+        workers = max(1, at_once(memory, slab, self.budget, self.workers))
+        return PlannedSection(section, source, out, slab, memory.halo, workers, workers * memory.bytes_for(slab))
 
     def _slab(self, first: Section, out: VolumeSpec, tables: dict[str, Table]) -> int:
         """All sections of a grid share one slab, so that labels of one pass fit the blocks of the next."""

@@ -12,7 +12,7 @@ from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Table, VolumeSpec
 from fibtomo.errors import InputError
 from fibtomo.pipeline.config import Call
-from fibtomo.pipeline.plan import Memory, needs_of, slab_thickness, spec_after
+from fibtomo.pipeline.plan import Memory, at_once, needs_of, slab_thickness, spec_after
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,6 @@ def reduce_over(source: SliceSource, call: Call, *, budget: float, workers: int)
         partial: Table = stage.measure(source.read(a, b), call.params, ctx) if stage.measure else {}
         return partial
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(at_once(memory, slab, budget, workers)) as pool:
         partials = list(pool.map(one, range(0, spec.shape[0], slab)))
     return stage.combine(partials, call.params, StageContext(spec, 0, (0, spec.shape[0]), {}, source.calibration))

@@ -61,7 +61,10 @@ def test_wheel_works_in_a_new_environment(wheel, tmp_path):
     python = _python(folder)
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(wheel)], check=True, capture_output=True)
     paths = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     (Path(paths.stdout.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     cwd = tmp_path / "elsewhere"
@@ -75,7 +78,9 @@ def test_wheel_with_its_own_dependencies(repo, wheel, tmp_path):
     venv.create(folder, with_pip=True)
     python = _python(folder)
     constraints = str(repo / "constraints.txt")
-    subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, str(wheel)], check=True, capture_output=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "-c", constraints, str(wheel)], check=True, capture_output=True
+    )
     cwd = tmp_path / "elsewhere"
     cwd.mkdir()
     _use(python, cwd)

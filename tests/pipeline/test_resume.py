@@ -16,7 +16,7 @@ import fibtomo
 from fibtomo.errors import CancelledError
 from fibtomo.pipeline.progress import SilentObserver
 
-ARGUMENTS = ["-p", "default", "--workers", "2", "--memory", "12MB", "--quiet"]
+ARGUMENTS = ["-p", "default", "--workers", "2", "--memory", "24MB", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_cancelled_run_goes_on(slices, undisturbed, tmp_path):
 
     out = tmp_path / "out"
     with pytest.raises(CancelledError):
-        fibtomo.run(slices, out, workers=2, memory_bytes=12e6, observer=Impatient())
-    fibtomo.run(slices, out, workers=2, memory_bytes=12e6)
+        fibtomo.run(slices, out, workers=2, memory_bytes=24e6, observer=Impatient())
+    fibtomo.run(slices, out, workers=2, memory_bytes=24e6)
     assert_same_results(out, undisturbed)
 
 
@@ -92,9 +92,9 @@ def test_other_parameters_are_not_mixed_in(slices, tmp_path):
 
     out = tmp_path / "out"
     with pytest.raises(CancelledError):
-        fibtomo.run(slices, out, workers=2, memory_bytes=12e6, observer=Stop())
+        fibtomo.run(slices, out, workers=2, memory_bytes=24e6, observer=Stop())
     with pytest.raises(fibtomo.errors.OutputError, match="pipeline"):
-        fibtomo.run(slices, out, pipeline="quick-look", workers=2, memory_bytes=12e6)
+        fibtomo.run(slices, out, pipeline="quick-look", workers=2, memory_bytes=24e6)
 
 
 def test_workers_and_budget_do_not_change_the_result(slices, undisturbed, tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from fibtomo.backend.array import to_host
+from fibtomo.builtin_stages.label import brightest_phase
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.ops.surface import auto_bin, slab_surface, surface_halo, to_specimen, weld
-from fibtomo.stages.label import brightest_phase
 
 
 class SurfaceParams(Params):

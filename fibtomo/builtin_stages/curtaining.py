@@ -43,7 +43,7 @@ def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
 
 register(
     StageDef(
-        name="curtain.wavelet_fft",
+        name="curtain.remove",
         kind=Kind.SLICE,
         params=CurtainParams,
         needs=needs,
