@@ -4,8 +4,7 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from fibtomo.core.volume import Sourced
 from fibtomo.errors import CalibrationError, InputError
@@ -45,13 +44,15 @@ class AcquisitionBox(QWidget):
                 widget.editingFinished.connect(self.changed)
         fields = QWidget()
         fields.setLayout(form)
-        self.more = QCollapsible("Acquisition: correct or complete")
-        self.more.setDuration(0)
-        self.more.addWidget(fields)
+        fields.hide()
+        self.more = QPushButton("Correct or complete the acquisition …")
+        self.more.setCheckable(True)
+        self.more.toggled.connect(fields.setVisible)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.facts)
         whole.addWidget(self.more)
+        whole.addWidget(fields)
         self.show_stack(None)
 
     def show_stack(self, stack: Stack | None) -> None:
@@ -64,13 +65,22 @@ class AcquisitionBox(QWidget):
         n, rows, columns = stack.shape
         voxel = " × ".join(f"{v:.4g}" for v in stack.voxel_nm) + " nm" if stack.voxel_nm else "voxel size unknown"
         self.facts.setText(f"{n} slices of {rows} × {columns}, {stack.dtype.name}; {voxel}")
-        lines = (f"<tr><td>{escape(r.name)}&nbsp;</td><td>{escape(r.value)}&nbsp;</td><td><i>{escape(r.origin)}</i></td>"
-                 "</tr>" for r in describe(stack)[:9])  # fmt: skip
-        self.facts.setToolTip(f"<table>{''.join(lines)}</table>")
+        cells = ("".join(f"<td>{escape(cell)}&nbsp;</td>" for cell in row[:3]) for row in describe(stack))
+        self.facts.setToolTip(f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
         self.voxel.setPlaceholderText("DZ DY DX" if stack.voxel_nm is None else voxel)
         self.angle.setPlaceholderText(_said(c.column_angle_deg, "unknown", "°"))
         for box, fact in ((self.tilt, c.tilt_corrected), (self.tracked, c.tracked)):
             box.setItemText(0, f"as the files say ({_said(fact, 'unknown')})")
+
+    def clear(self) -> None:
+        """Forget what the user stated."""
+        self.blockSignals(True)
+        for widget in self._fields.values():
+            if isinstance(widget, QComboBox):
+                widget.setCurrentIndex(0)
+            elif isinstance(widget, QLineEdit):
+                widget.clear()
+        self.blockSignals(False)
 
     def overrides(self) -> dict[str, Any]:
         """Keyword arguments of `open_stack` that the user states.
@@ -94,7 +104,7 @@ class AcquisitionBox(QWidget):
 
     def ask(self, question: CalibrationError) -> None:
         """Open the fields and go to the one that answers `question`."""
-        self.more.expand(animate=False)
+        self.more.setChecked(True)
         for option, widget in self._fields.items():
             if option in str(question):
                 widget.setFocus()

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from fibtomo.errors import PipelineError
+from fibtomo.napari_plugin.command import plain_yaml
 
 _DECIMALS = 12
 _FARTHEST = 1e9
@@ -138,19 +139,35 @@ class NumberEditor(Editor):
 
 
 class TextEditor(Editor):
-    """Anything else as a line of YAML; a list needs no brackets."""
+    """Text as it is."""
 
-    def __init__(self, name: str, listed: bool, unit: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._name, self._listed = name, listed
         self.line = QLineEdit()
-        self.line.setPlaceholderText(f"numbers with commas{f', {unit}' if unit else ''}" if listed else unit)
         self._hold(self.line)
         self.line.editingFinished.connect(self.changed)
 
     def value(self) -> Any:
+        """Return the text."""
+        return self.line.text().strip()
+
+    def set_value(self, value: Any) -> None:
+        """Show a text."""
+        self.line.setText(str(value))
+        self.changed.emit()
+
+
+class YamlEditor(TextEditor):
+    """Anything else as a line of YAML; a list needs no brackets."""
+
+    def __init__(self, name: str, listed: bool, unit: str = "") -> None:
+        super().__init__()
+        self._name, self._listed = name, listed
+        self.line.setPlaceholderText(f"numbers with commas{f', {unit}' if unit else ''}" if listed else unit)
+
+    def value(self) -> Any:
         """Return what the line says; text that is no YAML raises `PipelineError`."""
-        text = self.line.text().strip()
+        text = super().value()
         try:
             return yaml.safe_load(f"[{text}]" if self._listed and not text.startswith("[") else text)
         except yaml.YAMLError:
@@ -159,11 +176,7 @@ class TextEditor(Editor):
 
     def set_value(self, value: Any) -> None:
         """Show `value`."""
-        if self._listed:
-            self.line.setText(", ".join(str(v) for v in value))
-        else:
-            self.line.setText(yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip())
-        self.changed.emit()
+        super().set_value(", ".join(str(v) for v in value) if self._listed else plain_yaml(value))
 
 
 class AutoEditor(Editor):
@@ -175,7 +188,7 @@ class AutoEditor(Editor):
         self.tick = QCheckBox(otherwise or "auto")
         self._row.addWidget(self.tick)
         self._row.addWidget(inner, 1)
-        self.tick.toggled.connect(inner.setDisabled)
+        self.tick.toggled.connect(inner.setHidden)
         self.tick.toggled.connect(self.changed)
         inner.changed.connect(self.changed)
 

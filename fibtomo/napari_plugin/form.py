@@ -1,6 +1,8 @@
 """A form made from the `Params` of a stage: nothing about a parameter is written twice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -10,7 +12,15 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from fibtomo.core.params import Params
 from fibtomo.errors import PipelineError
-from fibtomo.napari_plugin.editors import AutoEditor, BoolEditor, ChoiceEditor, Editor, NumberEditor, TextEditor
+from fibtomo.napari_plugin.editors import (
+    AutoEditor,
+    BoolEditor,
+    ChoiceEditor,
+    Editor,
+    NumberEditor,
+    TextEditor,
+    YamlEditor,
+)
 
 UNITS = {
     "cycles_per_px": "cycles/px",
@@ -64,8 +74,8 @@ def make_editor(name: str, info: FieldInfo) -> Editor:
     found.bound(info.metadata)
     if not found.types:
         return ChoiceEditor(found.words)
-    plain = len(found.types) == 1 and (found.words in ([], [None]) or (len(found.words) == 1))
-    editor = _editor_of(found.types[0], name, found) if plain else TextEditor(name, listed=False, unit="")
+    plain = len(found.types) == 1 and len(found.words) <= 1
+    editor = _editor_of(found.types[0], name, found) if plain else YamlEditor(name, listed=False)
     return AutoEditor(editor, found.words[0]) if plain and found.words else editor
 
 
@@ -75,7 +85,9 @@ def _editor_of(kind: Any, name: str, found: _Alternatives) -> Editor:
         return BoolEditor()
     if kind in (int, float):
         return NumberEditor(kind is int, found.low, found.high, unit)
-    return TextEditor(name, listed=get_origin(kind) in (tuple, list), unit=unit)
+    if kind in (str, Path):
+        return TextEditor()
+    return YamlEditor(name, listed=get_origin(kind) in (tuple, list), unit=unit)
 
 
 def label_and_unit(name: str) -> tuple[str, str]:
@@ -100,14 +112,16 @@ class ParamsForm(QWidget):
     stage
         Name of the stage, for messages.
     params
-        Values to start with.
+        Their class.
+    values
+        Values to start with; defaults for those left out.
     """
 
     changed = Signal()
 
-    def __init__(self, stage: str, params: Params) -> None:
+    def __init__(self, stage: str, params: type[Params], values: Mapping[str, Any]) -> None:
         super().__init__()
-        self.stage, self._class = stage, type(params)
+        self.stage, self._class = stage, params
         self.editors: dict[str, Editor] = {}
         self.error = QLabel()
         self.error.setObjectName("fibtomo-error")
@@ -118,11 +132,13 @@ class ParamsForm(QWidget):
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for name, info in self._class.model_fields.items():
             editor = make_editor(name, info)
-            editor.set_value(getattr(params, name))
+            if name in values or not info.is_required():
+                editor.set_value(values.get(name, info.get_default(call_default_factory=True)))
             editor.changed.connect(self._check)
             label = QLabel(label_and_unit(name)[0])
             label.setToolTip(info.description or "")
-            editor.setToolTip(f"{info.description or ''}\n({name}, default {info.get_default()})".strip())
+            default = "required" if info.is_required() else f"default {info.get_default()}"
+            editor.setToolTip(f"{info.description or ''}\n({name}, {default})")
             rows.addRow(label, editor)
             self.editors[name] = editor
         whole = QVBoxLayout(self)
@@ -141,6 +157,9 @@ class ParamsForm(QWidget):
             A value is refused; the message says which and why.
         """
         values = {name: editor.value() for name, editor in self.editors.items()}
+        for name, info in self._class.model_fields.items():
+            if info.is_required() and values[name] == "":
+                del values[name]
         return self._class.parse(values, f"stage '{self.stage}'")
 
     def _check(self) -> None:

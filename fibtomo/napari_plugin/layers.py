@@ -1,7 +1,8 @@
 """What stacks and runs look like in napari: data, place, scale and colours."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _PHASE_COLOURS = ((0.90, 0.62, 0.0, 1.0), (0.34, 0.71, 0.91, 1.0), (0.0, 0.62, 0
 
 _SURFACE_COLOURS = [[0.25, 0.16, 0.0], [0.93, 0.68, 0.15]]
 _PERCENTILES = (0.2, 99.8)
+PHASE_OPACITY = 0.4
 
 
 def placed(scale: VoxelNm, unit: str, origin: VoxelNm = (0.0, 0.0, 0.0)) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _one_slice(stack: Stack, block_info: Any = None) -> NDArray[Any]:
 
 
 def _readable_slice(stack: Stack) -> NDArray[Any]:
-    middle, bad = len(stack) // 2, stack.bad_slices
+    middle, bad = (len(stack) - 1) // 2, stack.bad_slices  # the one napari shows first
     good = [k for k in range(len(stack)) if k not in bad] or [middle]
     k = min(good, key=lambda k: abs(k - middle))
     return stack.read(k, k + 1)
@@ -124,7 +126,7 @@ def run_layers(run: Run) -> list[LayerTuple]:
             layers.append(_levelled(_pyramid(labels), "labels", **common, name=name, **label_style(kind)))
     for path in run.surface_paths:
         name = f"{run.path.name} {path.stem.replace('_', ' ')}"
-        layers.append(surface_layer(*read_ply(path), name, place["units"], {KEY: run}))
+        layers.append(surface_layer(*read_ply(path), {**common, "name": name}))
     return layers
 
 
@@ -137,28 +139,23 @@ def label_style(kind: str) -> dict[str, Any]:
     colours = np.zeros((OUTSIDE + 1, 4), dtype=np.float32)
     for first, colour in enumerate(_PHASE_COLOURS, start=1):
         colours[first : OUTSIDE : len(_PHASE_COLOURS)] = colour
-    return {"opacity": 0.4, "colormap": CyclicLabelColormap(colors=colours, background_value=0)}
+    return {"opacity": PHASE_OPACITY, "colormap": CyclicLabelColormap(colors=colours, background_value=0)}
 
 
-def surface_layer(
-    vertices: NDArray[Any], faces: NDArray[Any], name: str, units: Sequence[str], metadata: dict[str, Any]
-) -> LayerTuple:
-    """Make a hidden surface of a mesh given as (x, y, z) vertices with outward faces.
+def surface_layer(vertices: NDArray[Any], faces: NDArray[Any], options: dict[str, Any]) -> LayerTuple:
+    """Make a hidden surface of a mesh given as (x, y, z) vertices in nm (or voxels) with outward faces.
 
-    Axes are turned to (z, y, x), which is a reflection, so the faces are turned over as well.
+    Axes are turned to (z, y, x), which is a reflection, so the faces are turned over as well. Vertices are counted in
+    voxels of ``options["scale"]``, because the finest scale of all layers is the step of napari's sliders.
     """
-    data = np.ascontiguousarray(vertices[:, ::-1]), np.ascontiguousarray(faces[:, ::-1])
-    options = {
-        "name": name,
-        "units": tuple(units),
-        "axis_labels": ("z", "y", "x"),
-        "metadata": metadata,
+    data = np.ascontiguousarray(vertices[:, ::-1] / np.float32(options["scale"])), np.ascontiguousarray(faces[:, ::-1])
+    style = {
         "shading": "smooth",
         "colormap": {"colors": _SURFACE_COLOURS, "name": "phase"},
         "contrast_limits": (0.0, 1.0),
         "visible": False,
     }
-    return data, options, "surface"
+    return data, {**options, **style}, "surface"
 
 
 def _levelled(levels: list[Any], kind: str, **options: Any) -> LayerTuple:
@@ -177,13 +174,26 @@ def _pyramid(group: Path) -> list[Any]:
     return [da.from_array(array, chunks=array.chunks, name=False) for array in arrays]
 
 
+@contextmanager
+def same_place(viewer: Any) -> Iterator[None]:
+    """Keep the sliders at the same position in nm, which napari loses when layers of another scale come or go."""
+    point = viewer.dims.point
+    yield
+    viewer.dims.point = point
+
+
+def named(viewer: Any, name: str) -> Any:
+    """Layer of this name, or ``None``."""
+    return next((layer for layer in viewer.layers if layer.name == name), None)
+
+
 def show(viewer: Any, layers: Sequence[LayerTuple]) -> list[Any]:
     """Add layers to a viewer; one that stands there under the same name gets the new data and place."""
     from napari.layers import Layer
 
     shown = []
     for data, options, kind in layers:
-        old = viewer.layers[options["name"]] if options["name"] in viewer.layers else None
+        old = named(viewer, options["name"])
         if old is not None and old._type_string == kind and not options.get("multiscale") and not old.multiscale:
             old.data = data
             old.scale, old.translate, old.units = options["scale"], options["translate"], options["units"]

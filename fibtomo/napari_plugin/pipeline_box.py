@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import yaml
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -13,13 +13,13 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from fibtomo.core.stage import get_stage, stage_names
+from fibtomo.core.stage import StageDef, get_stage, stage_names
 from fibtomo.errors import FibtomoError, OutputError, PipelineError
+from fibtomo.napari_plugin.command import changes
 from fibtomo.napari_plugin.form import ParamsForm
 from fibtomo.pipeline.config import Call, PipelineConfig, load_pipeline, pipelines
 
@@ -45,7 +45,8 @@ class PipelineBox(QWidget):
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.stages = QListWidget()
-        self.forms = QStackedWidget()
+        self.forms: list[ParamsForm] = []
+        self._place = QVBoxLayout()
         self._base = PipelineConfig("", "", ())
         top = QHBoxLayout()
         top.addWidget(self.choice, 1)
@@ -54,8 +55,9 @@ class PipelineBox(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addLayout(top)
-        for widget in (self.summary, self.stages, self.forms):
-            whole.addWidget(widget)
+        whole.addWidget(self.summary)
+        whole.addWidget(self.stages)
+        whole.addLayout(self._place)
         self.choice.currentIndexChanged.connect(self._choose)
         self.stages.currentRowChanged.connect(self._select)
         load.clicked.connect(self._load)
@@ -97,22 +99,28 @@ class PipelineBox(QWidget):
 
     def use(self, config: PipelineConfig) -> None:
         """Show another pipeline."""
-        self._base = config
-        self.summary.setText(config.summary)
+        self._show(config, [(call.stage, call.params.model_dump()) for call in config.calls])
+
+    def _show(self, base: PipelineConfig, stages: Sequence[tuple[StageDef, dict[str, Any]]]) -> None:
+        """Show stages with the values of their parameters (defaults for those left out)."""
+        self._base = base
+        self.summary.setText(base.summary)
         self.stages.clear()
-        while self.forms.count():
-            form = self.forms.widget(0)
-            self.forms.removeWidget(form)
+        for form in self.forms:
+            form.hide()
             form.deleteLater()
-        for call in config.calls:
-            self.forms.addWidget(ParamsForm(call.name, call.params))
-            item = QListWidgetItem(call.name)
-            item.setToolTip("\n".join(text for text in (call.stage.summary, call.stage.citation) if text))
+        self.forms = [ParamsForm(stage.name, stage.params, values) for stage, values in stages]
+        row = QSize(0, self.fontMetrics().height() + 8)
+        for (stage, _), form in zip(stages, self.forms, strict=True):
+            form.hide()
+            self._place.addWidget(form)
+            item = QListWidgetItem(stage.name)
+            item.setToolTip("\n".join(text for text in (stage.summary, stage.citation) if text))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked)
+            item.setSizeHint(row)
             self.stages.addItem(item)
-        height = self.stages.sizeHintForRow(0) * len(config.calls) + 2 * self.stages.frameWidth() + 2
-        self.stages.setFixedHeight(height)
+        self.stages.setFixedHeight(row.height() * len(stages) + 2 * self.stages.frameWidth() + 2)
         self.stages.setCurrentRow(0)
 
     def _offer(self, text: str, what: object, tip: str) -> None:
@@ -123,22 +131,20 @@ class PipelineBox(QWidget):
         what = self.choice.currentData()
         try:
             if isinstance(what, str):
-                self.use(load_pipeline(what))
-            elif isinstance(what, PipelineConfig):
+                what = load_pipeline(what)
+            if isinstance(what, PipelineConfig):
                 self.use(what)
-            elif what is not None:
-                self.use(PipelineConfig(what.name, what.summary, (Call(what.name, what.params()),)))
+            elif isinstance(what, StageDef):
+                self._show(PipelineConfig(what.name, what.summary, ()), [(what, {})])
         except FibtomoError as error:
             self.failed.emit(error)
 
     def _select(self, row: int) -> None:
-        self.forms.setCurrentIndex(row)
-        for index in range(self.forms.count()):
-            # only the form in sight sets the height of the panel
-            self.forms.widget(index).setVisible(index == row)
+        for index, form in enumerate(self.forms):
+            form.setVisible(index == row)
 
     def _call(self, row: int) -> Call:
-        form = self.forms.widget(row)
+        form = self.forms[row]
         return Call(form.stage, form.params())
 
     def _ticked(self, row: int) -> bool:
@@ -166,19 +172,3 @@ class PipelineBox(QWidget):
             self.failed.emit(error)
         except OSError as error:
             self.failed.emit(OutputError(f"{path} cannot be written: {error.strerror}"))
-
-
-def changes(old: Sequence[Call], new: Sequence[Call]) -> list[str]:
-    """``stage.param=value`` (or ``stage=off``) texts that make the pipeline `new` out of `old`."""
-    kept = {call.name: call for call in new}
-    texts = []
-    for call in old:
-        if call.name not in kept:
-            texts.append(f"{call.name}=off")
-            continue
-        before, after = call.params.model_dump(mode="json"), kept[call.name].params.model_dump(mode="json")
-        for name, value in after.items():
-            if value != before[name]:
-                plain = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-                texts.append(f"{call.name}.{name}={plain}")
-    return texts

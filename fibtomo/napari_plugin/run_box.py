@@ -24,7 +24,7 @@ class RunBox(QWidget):
 
     run_clicked = Signal()
     cancel_clicked = Signal()
-    view_clicked = Signal()
+    solid_toggled = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,11 +37,12 @@ class RunBox(QWidget):
         self.stop.setToolTip("Stop after the blocks under way; they are kept, and Run goes on from there")
         self.bar = QProgressBar()
         self.bar.setFormat("%v of %m blocks")
-        self.report, self.view = QPushButton("Open report"), QPushButton("Show in 3D")
+        self.report, self.solid = QPushButton("Open report"), QPushButton("Show in 3D")
+        self.solid.setCheckable(True)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         for row in ((self.out, browse), (self.overwrite,), (self.start, self.stop), (self.bar,),
-                    (self.report, self.view)):  # fmt: skip
+                    (self.report, self.solid)):  # fmt: skip
             line = QHBoxLayout()
             for widget in row:
                 line.addWidget(widget)
@@ -50,8 +51,8 @@ class RunBox(QWidget):
         self.start.clicked.connect(self.run_clicked)
         self.stop.clicked.connect(self.cancel_clicked)
         self.report.clicked.connect(self._open_report)
-        self.view.clicked.connect(self.view_clicked)
-        self._result: Run | None = None
+        self.solid.toggled.connect(self.solid_toggled)
+        self.result: Run | None = None
         self.set_running(False)
         self.set_result(None)
 
@@ -78,9 +79,10 @@ class RunBox(QWidget):
 
     def set_result(self, run: Run | None) -> None:
         """Offer the report of a finished run, and its view in 3D."""
-        self._result = run
+        self.result = run
+        self.solid.setChecked(False)
         self.report.setVisible(run is not None)
-        self.view.setVisible(run is not None)
+        self.solid.setVisible(run is not None)
 
     def section(self, total: int, done: int) -> None:
         """Show the progress of a section."""
@@ -97,5 +99,5 @@ class RunBox(QWidget):
             self.out.setText(folder)
 
     def _open_report(self) -> None:
-        if self._result is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._result.report_path.resolve())))
+        if self.result is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.result.report_path.resolve())))

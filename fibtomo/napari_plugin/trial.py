@@ -56,7 +56,10 @@ def trial_layers(trial: Trial) -> list[LayerTuple]:
     name, before, after = trial.call.name, trial.before, trial.after
     if trial.call.stage.apply is None:
         mesh = after.tables.get("mesh")
-        return [] if mesh is None else [_mesh_layer(f"{name} after", mesh, trial)]
+        if mesh is None:
+            return []
+        data, options, kind = surface_layer(mesh["vertices"], mesh["faces"], _place(after, trial))
+        return [(data, {**options, "name": f"{name} after", "visible": True}, kind)]
     limits = contrast(before.after, before.out_spec.value_range)
     layers = [_volume_layer(f"{name} before", before, trial, limits)]
     if _comparable(before, after):
@@ -80,12 +83,6 @@ def _volume_layer(name: str, made: Preview, trial: Trial, limits: tuple[float, f
     if made.out_spec.kind == "grey":
         return made.after, {**options, "contrast_limits": limits}, "image"
     return made.after, {**options, **label_style(made.out_spec.kind), "visible": True}, "labels"
-
-
-def _mesh_layer(name: str, mesh: Table, trial: Trial) -> LayerTuple:
-    place = _place(trial.after, trial)
-    data, options, kind = surface_layer(mesh["vertices"], mesh["faces"], name, place["units"], {})
-    return data, {**options, "translate": place["translate"], "visible": True}, kind
 
 
 def _place(made: Preview, trial: Trial) -> dict[str, Any]:

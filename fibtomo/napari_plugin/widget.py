@@ -1,9 +1,7 @@
 """The panel: choose a stack, try stages on the slab in view, run the pipeline beside the window."""
 
-import shlex
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Slot
@@ -25,9 +23,11 @@ from fibtomo import api
 from fibtomo.errors import CalibrationError, CancelledError, FibtomoError, InputError
 from fibtomo.io.stack import Stack
 from fibtomo.napari_plugin.acquisition import AcquisitionBox
-from fibtomo.napari_plugin.layers import KEY, display_scale, placed, run_layers, show
+from fibtomo.napari_plugin.command import command_line
+from fibtomo.napari_plugin.layers import KEY, display_scale, placed, run_layers, same_place, show
 from fibtomo.napari_plugin.pipeline_box import PipelineBox
 from fibtomo.napari_plugin.reader import read
+from fibtomo.napari_plugin.result_view import show_sections, show_solid
 from fibtomo.napari_plugin.run_box import RunBox
 from fibtomo.napari_plugin.trial import Trial, trial_layers, trial_sentence, try_last
 from fibtomo.napari_plugin.worker import Job, SignalObserver
@@ -72,7 +72,8 @@ class FibtomoWidget(QWidget):
         self.status.setObjectName("fibtomo-status")
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._previewed = ""
+        self._stacks: list[napari.layers.Image] = []
+        self._tried: list[napari.layers.Layer] = []
         self._lay_out()
         self._connect()
         self._list_stacks()
@@ -110,6 +111,7 @@ class FibtomoWidget(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area, 1)
         whole.addWidget(self.status)
+        self.status.setContentsMargins(11, 4, 11, 8)
         self.setMinimumWidth(360)
 
     def _connect(self) -> None:
@@ -120,19 +122,19 @@ class FibtomoWidget(QWidget):
         self.preview_button.clicked.connect(self.preview)
         self.runs.run_clicked.connect(self.run)
         self.runs.cancel_clicked.connect(self.cancel)
-        self.runs.view_clicked.connect(self._view_in_3d)
+        self.runs.solid_toggled.connect(self._turn)
         for name, button in self.shown.items():
             button.clicked.connect(partial(self._show_only, name))
         self.viewer.layers.events.inserted.connect(self._list_stacks)
         self.viewer.layers.events.removed.connect(self._list_stacks)
-        self.viewer.scale_bar.visible = True
+        self.viewer.canvas.overlays.scale_bar.visible = True
 
     # -- the stack ------------------------------------------------------------------------------------------
 
     def layer(self) -> "napari.layers.Image | None":
         """Layer of the chosen stack."""
-        name = self.stack_choice.currentText()
-        return self.viewer.layers[name] if name in self.viewer.layers else None
+        index = self.stack_choice.currentIndex()
+        return self._stacks[index] if index >= 0 else None
 
     def stack(self) -> Stack:
         """Return the chosen stack with what the user states about it.
@@ -145,27 +147,30 @@ class FibtomoWidget(QWidget):
         layer = self.layer()
         if layer is None:
             raise InputError("open a folder of slices first")
-        stack = api.open_input(layer.metadata[KEY], self.pipeline.config().input, self.acquisition.overrides())
-        return stack
+        return api.open_input(layer.metadata[KEY], self.pipeline.config().input, self.acquisition.overrides())
 
     def _list_stacks(self, event: object = None) -> None:  # noqa: ARG002
-        names = [layer.name for layer in self.viewer.layers if isinstance(layer.metadata.get(KEY), Stack)]
-        if names == [self.stack_choice.itemText(i) for i in range(self.stack_choice.count())]:
+        stacks = [layer for layer in self.viewer.layers if isinstance(layer.metadata.get(KEY), Stack)]
+        if stacks == self._stacks:
             return
-        current = self.stack_choice.currentText()
+        current = self.layer()
+        self._stacks = stacks
         self.stack_choice.blockSignals(True)
         self.stack_choice.clear()
-        self.stack_choice.addItems(names)
-        self.stack_choice.setCurrentText(current)
+        self.stack_choice.addItems([layer.name for layer in stacks])
+        if current in stacks:
+            self.stack_choice.setCurrentIndex(stacks.index(current))
         self.stack_choice.blockSignals(False)
-        self._chosen()
+        if self.layer() is not current:
+            self._chosen()
 
     def _chosen(self) -> None:
         layer = self.layer()
+        self.acquisition.clear()
         self.acquisition.show_stack(layer.metadata[KEY] if layer is not None else None)
         if layer is not None:
-            path = layer.metadata[KEY].path
-            self.runs.out.setText(str(path.parent / f"{path.stem}-result"))
+            path = layer.metadata[KEY].path.absolute()
+            self.runs.out.setText(str(path.with_name(f"{path.stem}-result")))
 
     def _restate(self) -> None:
         """Show the stack at the scale that follows from what the user states."""
@@ -189,7 +194,8 @@ class FibtomoWidget(QWidget):
         except FibtomoError as error:
             self._report(error)
             return
-        self.stack_choice.setCurrentText(shown[0].name)
+        if shown[0] in self._stacks:
+            self.stack_choice.setCurrentIndex(self._stacks.index(shown[0]))
 
     # -- preview --------------------------------------------------------------------------------------------
 
@@ -210,23 +216,26 @@ class FibtomoWidget(QWidget):
 
     @Slot(object)
     def _show_trial(self, trial: Trial) -> None:
-        shown = show(self.viewer, trial_layers(trial))
-        self._previewed = trial.call.name
+        layers = trial_layers(trial)
+        kept = {options["name"] for _, options, _ in layers}
+        with same_place(self.viewer):
+            for layer in self._tried:
+                if layer in self.viewer.layers and layer.name not in kept:
+                    self.viewer.layers.remove(layer)
+            self._tried = show(self.viewer, layers)
         for name, button in self.shown.items():
-            button.setEnabled(any(layer.name.endswith(f" {name}") for layer in shown))
-        if shown:
-            self.shown["after"].setChecked(True)
-            self._show_only("after")
+            button.setEnabled(any(layer.name.endswith(f" {name}") for layer in self._tried))
+        self.shown["after"].setChecked(True)
+        self._show_only("after")
         self._say(trial_sentence(trial))
 
     def _show_only(self, shown: str) -> None:
-        for name in _SHOWN:
-            layer = f"{self._previewed} {name}"
-            if layer in self.viewer.layers:
-                over_grey = name == "before" and self.viewer.layers[layer]._type_string == "image"
-                labels = f"{self._previewed} after"
-                over_grey &= shown == "after" and self.viewer.layers[labels]._type_string == "labels"
-                self.viewer.layers[layer].visible = name == shown or over_grey
+        """Show one of before, after and removed; labels made of an image lie over it."""
+        kinds = {layer.name.rpartition(" ")[2]: layer._type_string for layer in self._tried}
+        overlay = kinds.get("after") == "labels" and kinds.get("before") == "image"
+        for layer in self._tried:
+            name = layer.name.rpartition(" ")[2]
+            layer.visible = name == shown or (overlay and name == "before")
 
     # -- run ------------------------------------------------------------------------------------------------
 
@@ -234,6 +243,8 @@ class FibtomoWidget(QWidget):
         """Run the pipeline on the whole stack beside the window; an unfinished run in the folder is resumed."""
         try:
             stack, config, out = self.stack(), self.pipeline.config(), self.runs.folder()
+            shipped, settings = self.pipeline.shipped_name(), self.pipeline.settings()
+            command = command_line(stack, out, shipped, settings, self.acquisition.overrides())
         except FibtomoError as error:
             self._report(error)
             return
@@ -248,7 +259,7 @@ class FibtomoWidget(QWidget):
             config,
             overwrite=self.runs.overwrite.isChecked(),
             observer=self.observer,
-            command=self._command(stack, out),
+            command=command,
         )
         self.runs.set_result(None)
         self.runs.set_running(True)
@@ -260,18 +271,6 @@ class FibtomoWidget(QWidget):
             self.observer.cancel()
             self._say("stopping after the blocks under way …")
 
-    def _command(self, stack: Stack, out: Path) -> str:
-        """Command line that repeats the run."""
-        name = self.pipeline.shipped_name() or "PIPELINE.yaml"
-        words = ["fibtomo", "run", str(stack.path), "-o", str(out), "-p", name]
-        for text in self.pipeline.settings() if self.pipeline.shipped_name() else []:
-            words += ["--set", text]
-        for option, value in self.acquisition.overrides().items():
-            plain = {True: ["yes"], False: ["no"]}.get(value) if isinstance(value, bool) else None
-            values = plain or ([str(v) for v in value] if isinstance(value, tuple) else [str(value)])
-            words += [f"--{option.replace('_', '-')}", *values]
-        return shlex.join(words)
-
     @Slot(str, int, int)
     def _show_section(self, title: str, total: int, done: int) -> None:
         self.runs.section(total, done)
@@ -279,22 +278,15 @@ class FibtomoWidget(QWidget):
 
     @Slot(object)
     def _show_run(self, run: api.Run) -> None:
-        for layer in self.viewer.layers:
-            layer.visible = False
-        show(self.viewer, run_layers(run))
+        with same_place(self.viewer):
+            show(self.viewer, run_layers(run))
         self.runs.set_result(run)
+        show_sections(self.viewer, run)
         self._say(f"finished in {run.provenance['wall_s']:.0f} s: {run.path}")
 
-    def _view_in_3d(self) -> None:
-        surfaces = [layer for layer in self.viewer.layers if layer._type_string == "surface"]
-        for layer in surfaces:
-            layer.visible = True
-        for layer in self.viewer.layers:
-            if surfaces and layer not in surfaces:
-                layer.visible = False
-        self.viewer.dims.ndisplay = 3
-        self.viewer.camera.angles = (12, -28, 148)
-        self.viewer.reset_view()
+    def _turn(self, solid: bool) -> None:
+        if self.runs.result is not None:
+            (show_solid if solid else show_sections)(self.viewer, self.runs.result)
 
     # -- jobs and messages ----------------------------------------------------------------------------------
 
