@@ -17,7 +17,8 @@ from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import DeviceMemoryError
 from fibtomo.io.zarr_store import write_slab
 from fibtomo.pipeline.ledger import Ledger, read_table, write_table
-from fibtomo.pipeline.plan import Halo, Section, halo_of
+from fibtomo.pipeline.plan import Halo, halo_of
+from fibtomo.pipeline.sections import Section
 
 _GPU_LOCK = threading.Lock()
 

@@ -22,10 +22,11 @@ from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
 from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
-from fibtomo.pipeline.plan import INPUT, Plan, PlannedSection, Resolver, Section, build_sections, make_plan
+from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
 from fibtomo.pipeline.report_data import input_record, kept_tables
 from fibtomo.pipeline.scheduler import run_tasks
+from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 DEFAULT_BUDGET = 3 << 29
 

@@ -13,11 +13,11 @@ from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import open_array
 from fibtomo.pipeline.execute import RunState, provenance
 from fibtomo.pipeline.ledger import write_json
-from fibtomo.pipeline.plan import FINAL_PLACES
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.pyramid import build_pyramid
 from fibtomo.pipeline.report_data import report_data, slice_names
 from fibtomo.pipeline.results import VOLUME
+from fibtomo.pipeline.sections import FINAL_PLACES
 from fibtomo.report import write_report
 
 

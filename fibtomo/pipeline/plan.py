@@ -1,184 +1,21 @@
-"""From a pipeline to sections, and from a memory budget to slabs: pure functions, no pixel is read.
+"""From sections and a memory budget to slabs: pure functions, no pixel is read.
 
-A section reads one array once, runs all its local stages on each slab, writes at most one array, and lets any
-number of REDUCE stages measure what it wrote. Halos of the stages in a section add up and are trimmed once.
+The halos of the stages in a section add up and are trimmed once.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fibtomo.core.resolve import resolve_geometry
-from fibtomo.core.stage import Kind, Needs, StageContext
+from fibtomo.core.stage import Needs, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
-from fibtomo.errors import DeviceMemoryError, PipelineError
+from fibtomo.errors import DeviceMemoryError
 from fibtomo.pipeline.config import Call, PipelineConfig
+from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 MAX_SLAB = 64
-INPUT = "input"
 LABEL_DTYPES = {"phases": "uint8", "objects": "uint32"}
-
-
-@dataclass(frozen=True)
-class Section:
-    """One pass over one array.
-
-    Attributes
-    ----------
-    index, grid
-        Its number; the number of the grid it writes (0: slice frame; each WARP starts another).
-    source, output
-        Names of the array read and written ("input" is the raw stack); ``output`` is ``None`` if only measured.
-    warp, local, measures
-        The stages in order.
-    kind
-        Kind of volume at its end: "grey", "phases" or "objects".
-    """
-
-    index: int
-    grid: int
-    source: str
-    kind: str
-    warp: Call | None = None
-    local: tuple[Call, ...] = ()
-    measures: tuple[Call, ...] = ()
-    output: str | None = None
-
-    @property
-    def title(self) -> str:
-        """Names of its stages, for people."""
-        names = [c.name for c in (*([self.warp] if self.warp else []), *self.local)]
-        names += [f"{c.name} (measure)" if c.stage.apply else c.name for c in self.measures]
-        return " + ".join(names)
-
-
-@dataclass
-class _Open:
-    """A section under construction."""
-
-    source: str
-    kind: str
-    grid: int
-    warp: Call | None = None
-    local: list[Call] = field(default_factory=list)
-    measures: list[Call] = field(default_factory=list)
-
-    @property
-    def changes(self) -> bool:
-        return self.warp is not None or bool(self.local)
-
-
-def build_sections(config: PipelineConfig) -> list[Section]:
-    """Cut a pipeline into sections.
-
-    Raises
-    ------
-    PipelineError
-        A stage needs a table or a kind of volume that no earlier stage makes.
-    """
-    return _Builder(config).build()
-
-
-class _Builder:
-    def __init__(self, config: PipelineConfig) -> None:
-        self.config = config
-        self.sections: list[Section] = []
-        self.latest = {"grey": INPUT}
-        self.grids = {INPUT: 0}
-        self.roles: set[str] = set()
-        self.open: _Open | None = None
-
-    def build(self) -> list[Section]:
-        for call in self.config.calls:
-            stage = call.stage
-            self._close_before(call)
-            lacking = [r for r in stage.requires if r not in self.roles]
-            if lacking:
-                raise PipelineError(
-                    f"{self.config.name}: stage '{call.name}' needs table '{lacking[0]}', which no earlier stage makes"
-                )
-            if stage.consumes not in self.latest and not (self.open and self.open.kind == stage.consumes):
-                raise PipelineError(
-                    f"{self.config.name}: stage '{call.name}' needs {stage.consumes}, which no earlier stage makes"
-                )
-            if stage.measure is not None:
-                self._measure(call)
-            if stage.apply is not None:
-                self._apply(call)
-        self._close()
-        return _with_final_names(self.sections)
-
-    def _opened(self, kind: str) -> _Open:
-        """Return an open section whose data are the newest of `kind`."""
-        if self.open is not None and self.open.kind != kind:
-            self._close()
-        if self.open is None:
-            source = self.latest[kind]
-            self.open = _Open(source, kind, self.grids[source])
-        return self.open
-
-    def _measure(self, call: Call) -> None:
-        role = call.stage.produces or ""
-        measured = {m.stage.produces for m in self.open.measures} if self.open else set()
-        if role in self.roles | measured:
-            raise PipelineError(f"{self.config.name}: two stages make the table '{role}' (the second is '{call.name}')")
-        self._opened(call.stage.consumes).measures.append(call)
-
-    def _close_before(self, call: Call) -> None:
-        """A stage that reads a table measured in the open section must wait for its end."""
-        wanted = {*call.stage.requires, *call.stage.optional}
-        if self.open and wanted & {m.stage.produces for m in self.open.measures}:
-            self._close()
-
-    def _apply(self, call: Call) -> None:
-        stage = call.stage
-        if self.open is not None and (self.open.measures or stage.kind is Kind.WARP or stage.makes != stage.consumes):
-            self._close()
-        section = self._opened(stage.consumes)
-        if stage.kind is Kind.WARP:
-            section.warp = call
-            section.grid = max(self.grids.values()) + 1
-            self.roles |= {"valid", "grid"}
-        else:
-            section.local.append(call)
-        section.kind = stage.makes
-        if stage.kind is Kind.REDUCE:
-            self._close()
-
-    def _close(self) -> None:
-        o = self.open
-        if o is None:
-            return
-        self.open = None
-        index = len(self.sections)
-        output = f"{index:02d}-{o.kind}" if o.changes else None
-        self.sections.append(
-            Section(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output)
-        )
-        self.roles |= {m.stage.produces or "" for m in o.measures}
-        if output:
-            self.latest[o.kind] = output
-            self.grids[output] = o.grid
-            if o.warp is not None:
-                self.latest = {o.kind: output}
-
-
-FINAL_PLACES = {
-    "grey": "volume.ome.zarr/0",
-    "phases": "volume.ome.zarr/labels/phases/0",
-    "objects": "volume.ome.zarr/labels/objects/0",
-}
-"""Where the last array of each kind stands, in the work folder and then in the output folder."""
-
-
-def _with_final_names(sections: list[Section]) -> list[Section]:
-    """Let the last array of each kind be written where it will stay."""
-    last = {s.kind: s.output for s in sections if s.output}
-    names = {name: FINAL_PLACES[kind] for kind, name in last.items()}
-    return [
-        replace(s, source=names.get(s.source, s.source), output=names.get(s.output, s.output) if s.output else None)
-        for s in sections
-    ]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from fibtomo.core.volume import Calibration, VolumeSpec, VoxelNm, value_range_of
 from fibtomo.errors import InputError
 from fibtomo.io.zarr_store import ZarrSource, open_array
-from fibtomo.pipeline.plan import FINAL_PLACES
+from fibtomo.pipeline.sections import FINAL_PLACES
 
 VOLUME = "volume.ome.zarr"
 

@@ -11,7 +11,8 @@ from fibtomo.io.zarr_store import ZarrSource, create_array
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block
 from fibtomo.pipeline.config import Call, PipelineConfig, parse_pipeline
 from fibtomo.pipeline.ledger import Ledger, write_table
-from fibtomo.pipeline.plan import Resolver, build_sections
+from fibtomo.pipeline.plan import Resolver
+from fibtomo.pipeline.sections import build_sections
 
 NAMES = stage_names()
 SLABS = (2, 7, 64)
@@ -62,9 +63,9 @@ def run_chunked(name, slab, tmp_path):
 
 
 def _sections(config, kind):
-    from fibtomo.pipeline import plan
+    from fibtomo.pipeline.sections import Builder
 
-    builder = plan._Builder(config)
+    builder = Builder(config)
     builder.latest = {kind: "input"}
     return builder.build()
 

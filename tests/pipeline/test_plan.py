@@ -7,7 +7,8 @@ from stage_fixtures import CALIBRATION
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import CalibrationError, DeviceMemoryError, PipelineError
 from fibtomo.pipeline.config import load_pipeline, parse_pipeline
-from fibtomo.pipeline.plan import Memory, at_once, build_sections, halo_of, make_plan, slab_thickness
+from fibtomo.pipeline.plan import Memory, at_once, halo_of, make_plan, slab_thickness
+from fibtomo.pipeline.sections import build_sections
 
 RAW = VolumeSpec((200, 1024, 1024), "uint8", (10.0, 5.0, 5.0))
 
