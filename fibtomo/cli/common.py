@@ -20,8 +20,11 @@ from rich.progress import (
 
 from fibtomo.errors import InputError
 
+_TITLE = 44
+"""Longest title of a progress bar, so that bar and rate stay visible on 100 columns."""
+
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 110)
 
 VoxelNm = Annotated[
     str | None,
@@ -182,7 +185,8 @@ class BarObserver:
     def begin(self, title: str, total: int, done: int) -> None:
         """Start a bar."""
         self.voxels = 0.0
-        self.task = self.progress.add_task(title, total=total, completed=done, rate="")
+        short = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+        self.task = self.progress.add_task(short, total=total, completed=done, rate="")
 
     def advance(self, voxels: int) -> None:
         """Move the bar by one block."""
