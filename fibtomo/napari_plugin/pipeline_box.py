@@ -37,8 +37,8 @@ class PipelineBox(QWidget):
         for name, summary in pipelines().items():
             self._offer(name, name, summary)
         self.choice.insertSeparator(self.choice.count())
-        for name in stage_names():
-            self._offer(f"only {name}", get_stage(name), get_stage(name).summary)
+        for stage in map(get_stage, stage_names()):
+            self._offer(f"only {stage.name}", stage, stage.summary)
         load, save = QPushButton("Load…"), QPushButton("Save…")
         load.setToolTip("Read a pipeline from a YAML file")
         save.setToolTip("Write the pipeline with these parameters to a YAML file, for fibtomo run -p FILE")

@@ -286,7 +286,8 @@ class FibtomoWidget(QWidget):
 
     def _turn(self, solid: bool) -> None:
         if self.runs.result is not None:
-            (show_solid if solid else show_sections)(self.viewer, self.runs.result)
+            with same_place(self.viewer):
+                (show_solid if solid else show_sections)(self.viewer, self.runs.result)
 
     # -- jobs and messages ----------------------------------------------------------------------------------
 

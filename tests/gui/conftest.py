@@ -84,9 +84,11 @@ def make_panel(qtbot, tmp_path):
     """Function that opens the panel beside slices; results go to a folder of the test."""
 
     def make(viewer, folder):
+        from fibtomo.napari_plugin.layers import show
+        from fibtomo.napari_plugin.reader import read
         from fibtomo.napari_plugin.widget import FibtomoWidget
 
-        viewer.open(str(folder), plugin="fibtomo")
+        show(viewer, read(folder))
         widget = FibtomoWidget(viewer)
         if hasattr(viewer, "window"):
             viewer.window.add_dock_widget(widget, name="fibtomo")

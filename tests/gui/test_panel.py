@@ -154,26 +154,25 @@ class TestRun:
         assert tuple(layer(window, "result volume").scale) == result.voxel_nm
         assert window.status.text().startswith("finished")
         assert window.runs.start.isEnabled()
+        opened = []
+        monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+        window.runs.report.click()
+        assert opened == [str(window.runs.folder() / "report.html")]
 
-    def test_record_holds_the_command_that_repeats_it(self, panel, slices, finish):
+    def test_record_will_hold_the_command_that_repeats_it(self, panel, slices, finish, monkeypatch):
+        given = {}
+        monkeypatch.setattr("fibtomo.api.run", lambda *_, **options: given.update(options))
+        monkeypatch.setattr(panel, "_show_run", lambda _: None)
         panel.pipeline.forms[1].editors["method"].set_value("cubic")
         panel.pipeline.stages.item(3).setCheckState(Qt.CheckState.Unchecked)
         panel.run()
         finish(panel)
-        out = panel.runs.folder()
-        assert panel.runs.result.provenance["command"] == (
-            f"fibtomo run {slices} -o {out} -p quick-look --set geometry.resample.method=cubic --set measure.phases=off"
+        assert given["command"] == (
+            f"fibtomo run {slices} -o {panel.runs.folder()} -p quick-look "
+            "--set geometry.resample.method=cubic --set measure.phases=off"
         )
         repeated = load_pipeline("quick-look").with_settings(panel.pipeline.settings())
         assert repeated == panel.pipeline.config()
-
-    def test_report_opens_in_the_browser(self, panel, finish, monkeypatch):
-        opened = []
-        monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
-        panel.run()
-        finish(panel)
-        panel.runs.report.click()
-        assert opened == [str(panel.runs.folder() / "report.html")]
 
     def test_cancel_keeps_what_is_done_and_run_goes_on(self, window, quick_run, finish, qtbot, monkeypatch):
         held, original = threading.Event(), SignalObserver.advance
@@ -219,8 +218,9 @@ class TestRun:
     def test_sections_and_solid(self, make_panel, make_napari_viewer, slices, full_run, qtbot):
         panel = make_panel(make_napari_viewer(show=True), slices)
         panel._show_run(full_run)
-        panel.runs.solid.click()
         viewer = panel.viewer
+        viewer.dims.set_point(0, 80.0)
+        panel.runs.solid.click()
         assert viewer.dims.ndisplay == 3
         assert [lay.name for lay in viewer.layers if lay.visible] == ["full surface 1"]
         qtbot.wait(50)
@@ -229,6 +229,7 @@ class TestRun:
         assert orange.mean() > 0.02
         panel.runs.solid.click()
         assert viewer.dims.ndisplay == 2
+        assert viewer.dims.point[0] == pytest.approx(80.0, abs=2.5)  # the surface ends half a voxel outside
         assert [lay.name for lay in viewer.layers if lay.visible] == ["full volume", "full phases"]
 
 
@@ -377,7 +378,16 @@ def test_removed_layer_is_no_longer_offered(panel):
     assert panel.layer() is None
 
 
-def test_view_opens_slices_and_results(make_napari_viewer, monkeypatch, slices, quick_run):
+def test_napari_finds_reader_and_panel(make_napari_viewer, slices, quick_run):
+    viewer = make_napari_viewer()
+    viewer.open(str(slices), plugin="fibtomo")
+    viewer.open(str(quick_run.path), plugin="fibtomo")
+    assert [lay.name for lay in viewer.layers] == ["silver", "quick volume", "quick phases"]
+    _, panel = viewer.window.add_plugin_dock_widget("fibtomo")
+    assert panel.stack().path == slices
+
+
+def test_view_opens_slices_with_the_panel(make_napari_viewer, monkeypatch, slices):
     import napari
 
     monkeypatch.setattr(napari, "Viewer", lambda **_: make_napari_viewer())
