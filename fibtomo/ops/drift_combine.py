@@ -22,6 +22,10 @@ _ONLY_IMAGES = (
     "Only the images speak for the slow part of the drift: inclined structure would look the same. A static reference "
     "region (reference_roi) decides."
 )
+_STRAIGHT_FROM_GEOMETRY = (
+    "No static reference decides the slow part: its straight line is what geometry and images agree on, its bends are "
+    "what the images show."
+)
 
 
 def combine_slabs(
@@ -61,7 +65,8 @@ def combine_slabs(
         notes.append("The straight-line part of the motion was replaced by the expected slope.")
     elif options.slow == "auto" and not identifiable:
         shifts, decided = settle_line(shifts, float(slow_sigma[-1]), usable, allowed)
-        notes += decided
+        if decided:
+            notes[-1:] = [*decided, _STRAIGHT_FROM_GEOMETRY]
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
     return Drift(
