@@ -1,4 +1,4 @@
-"""Layer 6: the command line ``fibtomo``."""
+"""Layer 9: the command line ``fibtomo``."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""``fibtomo measure``, ``mesh``, ``export`` and ``report``: products of a finished run or a label volume."""
+"""``fibtomo measure``, ``mesh``, ``export``, ``report`` and ``view``: products of a finished run or a label volume."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,3 +162,16 @@ def report(
     raw = open_stack(source) if source else None
     path = write_report(run_folder / "report.html", report_data(run_folder, record, raw=raw))
     console.print(f"written: {path}")
+
+
+@app.command()
+def view(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Slices, or the output folder of a run.")],
+) -> None:
+    """Open slices or a finished run in napari.
+
+    Example: [bold]fibtomo view result/[/bold]
+    """
+    from fibtomo.napari_plugin import view as show
+
+    show(source)

@@ -131,7 +131,7 @@ def test_installed_command_gives_the_code():
 
 
 @pytest.mark.parametrize("command", ["run", "info", "plan", "preview", "pipelines", "stages", "measure", "mesh",
-                                     "report", "export", "sample"])  # fmt: skip
+                                     "report", "export", "sample", "view"])  # fmt: skip
 def test_every_command_has_help_with_an_example(command, capsys):
     assert run_cli([command, "--help"]) == 0
     text = capsys.readouterr().out

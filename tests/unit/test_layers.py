@@ -19,8 +19,8 @@ LAYERS = {
     "report": 5,
     "pipeline": 6,
     "api": 7,
-    "cli": 8,
     "napari_plugin": 8,
+    "cli": 9,
 }
 FORBIDDEN = {  # library -> the only layers that may name it
     "cupy": {"backend"},
