@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -41,8 +42,8 @@ def _root(
 
 def run_cli(argv: list[str]) -> int:
     """Parse, run, and turn whatever happens into an exit code and one line."""
-    from fibtomo.cli import inspect, products, run, sample  # noqa: F401 - they register their commands
-
+    for module in ("run", "inspect", "products", "sample"):  # they register their commands, most used first
+        import_module(f"fibtomo.cli.{module}")
     debug = "--debug" in argv
     arguments = join_voxel_arguments([a for a in argv if a != "--debug"])
     try:
