@@ -22,8 +22,8 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerTuple]] | Non
             return None
         path = path[0]
     place = Path(path)
-    known = run_folder(place) is not None or (_holds_images(place) if place.is_dir() else place.is_file())
-    return read if known else None
+    known = _holds_slices(place) if place.is_dir() else place.is_file() and _is_known(place)
+    return read if known or run_folder(place) is not None else None
 
 
 def read(path: str | list[str] | Path) -> list[LayerTuple]:
@@ -49,13 +49,16 @@ def run_folder(place: Path) -> Path | None:
     return folder if (folder / "run.json").is_file() and (folder / VOLUME).is_dir() else None
 
 
-def _holds_images(folder: Path) -> bool:
+def _holds_slices(folder: Path) -> bool:
     """Whether files of slices, or folders of them (one per detector), lie here."""
     if any((folder / name).is_file() for name in _ZARR_DOCUMENTS):
         return True
     entries = [folder, *(entry for entry in folder.iterdir() if entry.is_dir())]
-    known = (*IMAGES, *_VOLUMES)
-    return any(entry.suffix.casefold() in known for place in entries for entry in place.iterdir())
+    return any(_is_known(entry) for place in entries for entry in place.iterdir())
+
+
+def _is_known(entry: Path) -> bool:
+    return entry.suffix.casefold() in (*IMAGES, *_VOLUMES)
 
 
 def _notify(stack: Stack) -> None:

@@ -109,6 +109,7 @@ def test_volume_file_keeps_its_chunks(tmp_path):
 def test_foreign_paths_are_left_to_others(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     assert get_reader(str(tmp_path)) is None
+    assert get_reader(str(tmp_path / "notes.txt")) is None
     assert get_reader(str(tmp_path / "absent.tif")) is None
     assert get_reader([str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]) is None
 
