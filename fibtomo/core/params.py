@@ -39,6 +39,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             known = ", ".join(model.model_fields) or "none"
             parts.append(f"parameter '{name}' does not exist (there are: {known})")
+        elif item["type"] == "missing":
+            parts.append(f"parameter '{name}' must be given")
         else:
             message = item["msg"].removeprefix("Value error, ")
             parts.append(f"parameter '{name}' = {item['input']!r} is refused: {message}")

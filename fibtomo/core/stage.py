@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -173,6 +174,7 @@ def register(definition: StageDef) -> StageDef:
     return d
 
 
+@cache
 def load_stages() -> None:
     """Import the built-in stages and those other packages offer (entry points ``fibtomo.stages``)."""
     importlib.import_module(_BUILTIN)

@@ -1,6 +1,6 @@
 """Trying stages on a few slices in memory, exactly as a run would do them, without an output folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import to_dtype, to_host
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
-from fibtomo.core.volume import Table, VolumeSpec
+from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import InputError
 from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.plan import Memory, at_once, needs_of, slab_thickness, spec_after
@@ -57,19 +57,29 @@ def preview(source: SliceSource, calls: list[Call], z: int, slices: int = 9) -> 
     spec = source.spec.with_(shape=before.shape)
     block: Any = before
     tables: dict[str, Table] = {}
+    calibration = _of_slab(source.calibration, z0, z1)
     for call in calls:
-        block, spec = _apply_whole(call, block, spec, tables, source)
+        block, spec = _apply_whole(call, block, spec, tables, calibration)
     return Preview(before, to_host(block), z0, tables, spec)
 
 
+def _of_slab(calibration: Calibration, z0: int, z1: int) -> Calibration:
+    """Cut measured slice positions to the slab."""
+    known = calibration.slice_z_nm
+    if known.value is None:
+        return calibration
+    positions = known.value[z0:z1]
+    return replace(calibration, slice_z_nm=replace(known, value=[z - positions[0] for z in positions]))
+
+
 def _apply_whole(
-    call: Call, block: Any, spec: VolumeSpec, tables: dict[str, Table], source: SliceSource
+    call: Call, block: Any, spec: VolumeSpec, tables: dict[str, Table], calibration: Calibration
 ) -> tuple[Any, VolumeSpec]:
     stage = call.stage
     n = spec.shape[0]
     if stage.consumes != spec.kind:
         raise InputError(f"stage '{call.name}' works on {stage.consumes}, but what comes before it makes {spec.kind}")
-    ctx = StageContext(spec, 0, (0, n), tables, source.calibration)
+    ctx = StageContext(spec, 0, (0, n), tables, calibration)
     if stage.measure is not None and stage.combine is not None and stage.produces is not None:
         tables[stage.produces] = stage.combine([stage.measure(block, call.params, ctx)], call.params, ctx)
     if stage.apply is None:
@@ -78,9 +88,9 @@ def _apply_whole(
     if stage.kind is Kind.WARP:
         if stage.side_tables is not None:
             tables.update(
-                stage.side_tables(call.params, StageContext(spec, 0, (0, n), tables, source.calibration, out))
+                stage.side_tables(call.params, StageContext(spec, 0, (0, n), tables, calibration, out))
             )
-        ctx = StageContext(spec, 0, (0, n), tables, source.calibration, out, (0, out.shape[0]))
+        ctx = StageContext(spec, 0, (0, n), tables, calibration, out, (0, out.shape[0]))
     return to_dtype(stage.apply(block, call.params, ctx), out.dtype), out
 
 
