@@ -184,7 +184,7 @@ def detrended(error):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_random_walk_with_curtains_beats_the_peers_best_chain(lab, seed):
+def test_random_walk_with_curtains_halves_the_fast_error_of_a_phase_chain(lab, seed):
     """The fast part is halved; what is left about the line is structure's random walk, whose spread is its end/√15."""
     truth = lab.random_walk(64, 0.6, seed)
     slices = lab.Waves(seed, wavelength_px=35.0, shape=(512, 512), waves=1200).stack(truth, noise=0.08, curtains=0.06)
