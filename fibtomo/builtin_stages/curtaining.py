@@ -24,7 +24,7 @@ class CurtainParams(Params):
     width_px: float = Field(60.0, ge=2, le=1000, description="Curtains much wider are left in, columns, 2 to 1000.")
 
 
-def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:
     """Subtract the curtains of every slice."""
     return remove_curtaining(
         block,
@@ -36,7 +36,7 @@ def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:  # noqa:
     )
 
 
-def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:
     """One slice at a time: its temporaries take about 85 bytes per pixel, whatever the slab."""
     return Needs(bytes_per_voxel=24.0)
 

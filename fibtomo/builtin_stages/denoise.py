@@ -53,44 +53,44 @@ class BilateralParams(Params):
     sigma_px: float = Field(1.5, gt=0, le=10, description="Standard deviation in the plane, pixels, up to 10.")
 
 
-def median(block: Any, params: MedianParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def median(block: Any, params: MedianParams, ctx: StageContext) -> Any:
     """Median of the block."""
     return ops.median(block, params.size_px, params.size_slices)
 
 
-def gaussian(block: Any, params: GaussianParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def gaussian(block: Any, params: GaussianParams, ctx: StageContext) -> Any:
     """Gaussian of the block."""
     return ops.gaussian(block, params.sigma_px, params.sigma_slices)
 
 
-def nlm(block: Any, params: NlmParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def nlm(block: Any, params: NlmParams, ctx: StageContext) -> Any:
     """Non-local means of each slice."""
     return ops.non_local_means(block, params.strength, params.patch_px, params.reach_px)
 
 
-def tv(block: Any, params: TvParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def tv(block: Any, params: TvParams, ctx: StageContext) -> Any:
     """Total variation of each slice."""
     return ops.total_variation(block, params.strength, params.iterations)
 
 
-def bilateral(block: Any, params: BilateralParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def bilateral(block: Any, params: BilateralParams, ctx: StageContext) -> Any:
     """Bilateral filter of each slice."""
     return ops.bilateral(block, params.strength, params.sigma_px)
 
 
-def median_needs(params: MedianParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def median_needs(params: MedianParams, spec: VolumeSpec) -> Needs:
     """Half the box along z."""
     half = params.size_slices // 2
     return Needs(halo=(half, half), bytes_per_voxel=12.0)
 
 
-def gaussian_needs(params: GaussianParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def gaussian_needs(params: GaussianParams, spec: VolumeSpec) -> Needs:
     """The reach of the Gaussian along z."""
     reach = ops.gaussian_reach(params.sigma_slices)
     return Needs(halo=(reach, reach), bytes_per_voxel=12.0)
 
 
-def slice_needs(params: Params, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def slice_needs(params: Params, spec: VolumeSpec) -> Needs:
     """A float32 copy; the temporaries of one slice are shared by the whole slab."""
     return Needs(bytes_per_voxel=16.0)
 

@@ -29,23 +29,23 @@ class ShadingParams(Params):
     order: int = Field(2, ge=1, le=4, description="Order of the polynomial, 1 to 4.")
 
 
-def measure_flicker(block: Any, params: FlickerParams, ctx: StageContext) -> Table:  # noqa: ARG001
+def measure_flicker(block: Any, params: FlickerParams, ctx: StageContext) -> Table:
     """Histogram of each slice."""
     return ops.measure_flicker(block[ctx.core_slices])
 
 
-def combine_flicker(partials: Sequence[Table], params: FlickerParams, ctx: StageContext) -> Table:  # noqa: ARG001
+def combine_flicker(partials: Sequence[Table], params: FlickerParams, ctx: StageContext) -> Table:
     """Gain and offset of each slice."""
     return ops.combine_flicker(partials, params.window_slices, params.max_change)
 
 
-def apply_flicker(block: Any, params: FlickerParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def apply_flicker(block: Any, params: FlickerParams, ctx: StageContext) -> Any:
     """Gain and offset of the block's slices."""
     table, part = ctx.tables["flicker"], slice(ctx.z0, ctx.z0 + block.shape[0])
     return ops.apply_flicker(block, table["gain"][part], table["offset"][part])
 
 
-def measure_shading(block: Any, params: ShadingParams, ctx: StageContext) -> Table:  # noqa: ARG001
+def measure_shading(block: Any, params: ShadingParams, ctx: StageContext) -> Table:
     """Histograms and sums over the plane."""
     return ops.measure_shading(block[ctx.core_slices], ctx.spec.value_range)
 
@@ -55,12 +55,12 @@ def combine_shading(partials: Sequence[Table], params: ShadingParams, ctx: Stage
     return ops.combine_shading(partials, ctx.spec.value_range, params.method, params.order)
 
 
-def apply_shading(block: Any, params: ShadingParams, ctx: StageContext) -> Any:  # noqa: ARG001
+def apply_shading(block: Any, params: ShadingParams, ctx: StageContext) -> Any:
     """Multiply by the map."""
     return ops.apply_shading(block, ctx.tables["shading"]["correction"])
 
 
-def needs(params: Params, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def needs(params: Params, spec: VolumeSpec) -> Needs:
     """A float32 copy and the temporaries of one slice."""
     return Needs(bytes_per_voxel=12.0)
 

@@ -21,7 +21,7 @@ class ComponentsParams(Params):
     connectivity: Literal[6, 18, 26] = Field(6, description="Voxels that hang together: 6 face, 18 edge, 26 corner.")
 
 
-def _needs(p: ComponentsParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def _needs(p: ComponentsParams, spec: VolumeSpec) -> Needs:
     return Needs(bytes_per_voxel=12.0)
 
 

@@ -17,7 +17,7 @@ class PhasesParams(Params):
     connectivity: Literal[6, 18, 26] = Field(6, description="Voxels that hang together: 6 face, 18 edge, 26 corner.")
 
 
-def _needs(p: PhasesParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def _needs(p: PhasesParams, spec: VolumeSpec) -> Needs:
     return Needs(measure_halo=(0, 1), bytes_per_voxel=14.0)
 
 

@@ -59,7 +59,7 @@ def _halo(p: SegmentParams) -> int:
     return smoothing_halo(p.smooth_px)
 
 
-def _needs(p: SegmentParams, spec: VolumeSpec) -> Needs:  # noqa: ARG001
+def _needs(p: SegmentParams, spec: VolumeSpec) -> Needs:
     halo = _halo(p)
     grown = halo + p.reach_px if isinstance(p, HysteresisParams) else halo
     return Needs(halo=(grown, grown), measure_halo=(halo, halo), bytes_per_voxel=28.0 if halo else 10.0)
