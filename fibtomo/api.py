@@ -1,17 +1,18 @@
 """The one call behind command line, napari and scripts, and the result it returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fibtomo.backend.device import default_workers, select_device
+from fibtomo.backend.memory import host_memory
 from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import StageDef, get_stage, stage_names
-from fibtomo.errors import InputError
+from fibtomo.errors import DeviceMemoryError, InputError
 from fibtomo.io.open import open_stack
 from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
 from fibtomo.pipeline.execute import DEFAULT_BUDGET, RunOptions, execute, preflight
@@ -19,6 +20,9 @@ from fibtomo.pipeline.outputs import write_outputs
 from fibtomo.pipeline.plan import Plan
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.results import VOLUME, read_record, voxel_of
+
+MOST_OF_MEMORY = 0.6
+"""Share of the free memory that blocks may take when nobody set a budget."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
         read_record(self.path)
 
     @cached_property
@@ -128,7 +133,8 @@ def run(
     settings
         Changes to the pipeline, each ``"stage.param=value"``.
     workers, memory_bytes
-        Blocks at a time, and the bytes they may take together (default 1.5 GiB).
+        Blocks at a time, and the bytes they may take together (default 1.5 GiB, or what the widest
+        slices need).
     keep_work
         Keep intermediate arrays.
     observer
@@ -151,6 +157,8 @@ def run(
     config = prepare_pipeline(pipeline, settings)
     source = open_input(input, config.input, overrides)
     options = make_options(device, scheduler, workers, memory_bytes, resume, overwrite, keep_work, command)
+    if memory_bytes is None:
+        options = enough_memory(config, source, options)
     out = Path(output)
     execute(config, source, out, options, write_outputs, observer)
     return Run(out)
@@ -168,13 +176,16 @@ def plan(
     """Return what `run` would do: sections, slabs and memory; raises what `run` would raise before work."""
     config = prepare_pipeline(pipeline, settings)
     source = open_input(input, config.input, overrides)
-    return preflight(config, source, make_options("cpu", None, workers, memory_bytes))
+    options = make_options("cpu", None, workers, memory_bytes)
+    if memory_bytes is None:
+        options = enough_memory(config, source, options)
+    return preflight(config, source, options)
 
 
 def prepare_pipeline(pipeline: str | Path | PipelineConfig, settings: Sequence[str] = ()) -> PipelineConfig:
     """Load a pipeline and apply ``stage.param=value`` settings."""
     config = pipeline if isinstance(pipeline, PipelineConfig) else load_pipeline(pipeline)
-    return config.with_settings(list(settings))
+    return config.with_settings([settings] if isinstance(settings, str) else list(settings))
 
 
 def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any]) -> Any:
@@ -209,6 +220,21 @@ def make_options(
         keep_work=keep_work,
         command=command,
     )
+
+
+def enough_memory(config: PipelineConfig, source: SliceSource, options: RunOptions) -> RunOptions:
+    """Raise the default budget to what the widest slices need, as long as the machine has it to spare."""
+    spare = MOST_OF_MEMORY * host_memory()[0]
+    while True:
+        try:
+            preflight(config, source, options)
+        except DeviceMemoryError as error:
+            wanted = 2 * (error.needed_bytes or float("inf"))
+            if options.budget >= spare or (error.needed_bytes or float("inf")) > spare:
+                raise
+            options = replace(options, budget=min(wanted, spare))
+        else:
+            return options
 
 
 def stages() -> dict[str, StageDef]:

@@ -33,7 +33,19 @@ class BackendUnavailableError(FibtomoError, RuntimeError):
 
 
 class DeviceMemoryError(FibtomoError, MemoryError):
-    """One slice with its neighbours does not fit the memory budget."""
+    """One slice with its neighbours does not fit the memory budget.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    needed_bytes
+        The budget that would do, where it is known.
+    """
+
+    def __init__(self, message: str, needed_bytes: float | None = None) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
 
 
 class CancelledError(FibtomoError, RuntimeError):

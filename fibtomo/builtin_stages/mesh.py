@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from fibtomo.backend.array import to_host
@@ -34,12 +33,12 @@ def _phase(p: SurfaceParams, ctx: StageContext) -> int:
 
 def _needs(p: SurfaceParams, spec: VolumeSpec) -> Needs:
     factor = _bin(p, spec)
-    return Needs(measure_halo=surface_halo(p.smooth_px, factor), bytes_per_voxel=12.0 + 60.0 / factor**3)
+    return Needs(measure_halo=surface_halo(p.smooth_px, factor), bytes_per_voxel=3.0 + 70.0 / factor**3)
 
 
 def measure(block: Any, p: SurfaceParams, ctx: StageContext) -> Table:
     """Triangles of the cubes that start in the slab's own slices."""
-    field = (to_host(block) == _phase(p, ctx)).astype(np.float32)
+    field = to_host(block) == _phase(p, ctx)
     core = ctx.z0 + ctx.core[0], ctx.z0 + ctx.core[1]
     return slab_surface(field, ctx.z0, core, ctx.spec.shape, 0.5, p.smooth_px, _bin(p, ctx.spec))
 

@@ -134,7 +134,7 @@ def surface_halo(smooth_px: float, bin_factor: int) -> tuple[int, int]:
 
 
 def slab_surface(
-    field: NDArray[np.float32],
+    field: NDArray[Any],
     first: int,
     core: tuple[int, int],
     shape: Shape,
@@ -147,7 +147,7 @@ def slab_surface(
     Parameters
     ----------
     field
-        (z, y, x) float32 slices, halo included.
+        (z, y, x) slices, halo included: grey values, or bool for a phase.
     first
         Index of field[0] in the whole volume.
     core
@@ -188,11 +188,11 @@ def slab_surface(
 _table = lru_cache(maxsize=1)(triangle_table)
 
 
-def _binned(field: NDArray[np.float32], first: int, nz: int, factor: int) -> tuple[NDArray[np.float32], int]:
+def _binned(field: NDArray[Any], first: int, nz: int, factor: int) -> tuple[NDArray[np.float32], int]:
     """Means over cubes of `factor` voxels aligned with the whole volume, and the index of the first."""
     lowest, end = ceil(first / factor), first + len(field)
     if factor == 1:
-        return field, lowest
+        return field.astype(np.float32), lowest
     highest = ceil(nz / factor) if end == nz else end // factor
     field = field[lowest * factor - first : highest * factor - first]
     pad = [(0, -n % factor) for n in field.shape]

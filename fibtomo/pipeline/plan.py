@@ -70,35 +70,41 @@ class Memory:
     Attributes
     ----------
     per_slice
-        Bytes for each slice of the slab, halo included.
+        Bytes that stay for each slice of the slab, halo included: what was read, and what will be written.
     fixed
         Bytes that do not grow with the slab.
     halo
         Slices before and after.
+    stages
+        (bytes per slice, halo slices) of the temporaries of each stage; they come one after another.
     """
 
     per_slice: float
     fixed: float
     halo: tuple[int, int]
+    stages: tuple[tuple[float, int], ...] = ()
 
     def bytes_for(self, slab: int) -> float:
         """Peak bytes for a slab of `slab` slices."""
-        return self.fixed + self.per_slice * (slab + sum(self.halo))
+        temporary = max((each * (slab + halo) for each, halo in self.stages), default=0.0)
+        return self.fixed + self.per_slice * (slab + sum(self.halo)) + temporary
 
 
 def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec) -> Memory:
-    """Model the peak memory of one slab: input, the hungriest stage on float32, and the output buffer."""
+    """Model the peak memory of one slab: input, output buffer, and the hungriest of its stages."""
     voxels = float(out.shape[1] * out.shape[2])
-    stages = [needs_of(c, out).bytes_per_voxel for c in (*section.local, *section.measures)]
-    if section.warp:
-        stages.append(needs_of(section.warp, out).bytes_per_voxel)
-    per_voxel = 4.0 + max(stages, default=0.0) + 2.0 * np.dtype(out.dtype).itemsize
-    ratio = 1.0
-    fixed = 0.0
-    if section.warp:
-        ratio = source.shape[0] / max(1, out.shape[0])
-        fixed = 8.0 * source.slice_bytes
-    return Memory(per_voxel * voxels + 2.0 * ratio * source.slice_bytes, fixed, halo_of(section, out).total)
+    halo = halo_of(section, out).total
+    changing = (*([section.warp] if section.warp else []), *section.local)
+    stages = [(needs_of(c, out).bytes_per_voxel * voxels, sum(halo)) for c in changing]
+    for call in section.measures:
+        needs = needs_of(call, out)
+        stages.append((needs.bytes_per_voxel * voxels, sum(needs.measure_halo)))
+    floating = section.warp is not None or any(c.stage.consumes == "grey" for c in section.local)
+    written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
+    kept = (4.0 * floating + written) * voxels
+    ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
+    fixed = 8.0 * source.slice_bytes if section.warp else 0.0
+    return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages))
 
 
 def at_once(memory: Memory, slab: int, budget: float, workers: int) -> int:
@@ -130,7 +136,8 @@ def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: i
     worst = max(m.bytes_for(1) for m in needs)
     raise DeviceMemoryError(
         f"one slice of {name} with its neighbours needs {worst / 2**20:.0f} MiB, "
-        f"the budget is {budget / 2**20:.0f} MiB: raise --memory"
+        f"the budget is {budget / 2**20:.0f} MiB: raise --memory, or leave the stage out with --set STAGE=off",
+        needed_bytes=worst,
     )
 
 
@@ -196,6 +203,7 @@ class Resolver:
         """All sections of a grid share one slab, so that labels of one pass fit the blocks of the next."""
         specs = dict(self.specs)
         needs = []
+        titles = []
         for section in self.sections:
             if section.grid != first.grid:
                 continue
@@ -204,8 +212,10 @@ class Resolver:
             if section.output:
                 specs[section.output] = spec
             needs.append(memory_of(section, source, spec))
+            titles.append(section.title)
         frame = "the raw stack" if first.grid == 0 else "the reconstruction"
-        return slab_thickness(needs, out.shape[0], self.budget, self.workers, frame)
+        hungriest = max(range(len(needs)), key=lambda k: needs[k].bytes_for(1))
+        return slab_thickness(needs, out.shape[0], self.budget, self.workers, f"{frame} ({titles[hungriest]})")
 
 
 def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:

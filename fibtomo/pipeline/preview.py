@@ -87,9 +87,7 @@ def _apply_whole(
     out = spec_after(call, ctx)
     if stage.kind is Kind.WARP:
         if stage.side_tables is not None:
-            tables.update(
-                stage.side_tables(call.params, StageContext(spec, 0, (0, n), tables, calibration, out))
-            )
+            tables.update(stage.side_tables(call.params, StageContext(spec, 0, (0, n), tables, calibration, out)))
         ctx = StageContext(spec, 0, (0, n), tables, calibration, out, (0, out.shape[0]))
     return to_dtype(stage.apply(block, call.params, ctx), out.dtype), out
 
