@@ -49,6 +49,11 @@ def to_host(a: Any) -> np.ndarray[Any, Any]:
     return a.get() if is_cupy(a) else np.asarray(a)
 
 
+def as_array(a: Any) -> Any:
+    """Return anything that holds an array (list, lazy array, `Stack`) as a NumPy array; a CuPy array stays."""
+    return a if is_cupy(a) else np.asarray(a)
+
+
 def like(a: Any, host: np.ndarray[Any, Any]) -> Any:
     """Return the NumPy array `host` as the kind of array that `a` is."""
     return namespace(a).asarray(host)

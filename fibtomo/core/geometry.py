@@ -65,7 +65,7 @@ class Geometry:
     slice_z_nm: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.voxel_nm) != 3 or not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
+        if np.shape(self.voxel_nm) != (3,) or not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
             raise InputError(f"voxel_nm = {self.voxel_nm} must be three positive lengths (dz, dy, dx) in nm")
         if not 20 <= self.column_angle_deg <= 90:
             raise InputError(f"column_angle_deg = {self.column_angle_deg} must lie between 20 and 90 degrees")

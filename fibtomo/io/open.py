@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.errors import InputError
 from fibtomo.io.calibrate import UserFacts, merge, selected, slice_positions
@@ -106,7 +108,7 @@ def open_stack(
         value_range=measured_range(reader, chosen, rows),
         details={n: _details(opened, project, infos.get(n, [])) for n in opened.readers},
         images=opened.images,
-        problems=(*opened.findings, *cropped, *findings),
+        problems=(*opened.findings, *cropped, *findings, *_not_finite(reader, chosen, rows)),
         numbers=numbers,
         missing=tuple(n for n in missing if numbers and numbers[0] < n < numbers[-1]) if chosen.step == 1 else (),
     )
@@ -222,6 +224,17 @@ def _kept_rows(
         return (0, rows), []
     text = f"an info bar of {bar} rows was seen at the bottom and cut off (crop_info_bar=False keeps it)"
     return (0, rows - bar), [Finding("info-bar", text)]
+
+
+def _not_finite(reader: Reader, chosen: range, rows: tuple[int, int]) -> list[Finding]:
+    """Warn of NaN and infinities in the first, middle and last slice of floats."""
+    if np.dtype(reader.dtype).kind != "f":
+        return []
+    for k in evenly(chosen):
+        if not np.isfinite(reader.read(slice(k, k + 1), slice(*rows))).all():
+            text = f"slice {k} holds NaN or infinite greys; NaN is read as the lowest grey, blank slices are bridged"
+            return [Finding("not-finite", text)]
+    return []
 
 
 def _chosen(slices: Any, n_slices: int) -> range:

@@ -173,6 +173,8 @@ class Stack:
     def read(self, z0: int, z1: int) -> NDArray[Any]:
         """Return slices [z0, z1) as a new (z, y, x) array; only their files are touched.
 
+        NaN, which no later step can weigh, becomes the lowest grey; infinities the ends of `value_range`.
+
         Raises
         ------
         StackError
@@ -182,13 +184,21 @@ class Stack:
         block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))
         if block.dtype.kind == "b":
             return block.astype(np.uint8) * np.uint8(255)
-        return np.array(block, dtype=self.dtype, order="C", copy=None if block.flags.owndata else True)
+        out = np.array(block, dtype=self.dtype, order="C", copy=None if block.flags.owndata else True)
+        if out.dtype.kind == "f":
+            low, high = self.value_range
+            np.nan_to_num(out, copy=False, nan=low, posinf=high, neginf=low)
+        return out
 
     def fingerprint(self) -> str:
         """Short text that changes when files, detector, crop or choice of slices change."""
         digest = hashlib.sha256(self._reader.stamp().encode())
         digest.update(f"{self.channel_name}{self.chosen}{self.rows}{sorted(self._reader.bad)}".encode())
         return digest.hexdigest()[:16]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All slices in memory, for NumPy functions."""
+        return np.asarray(self.read(0, len(self)), dtype=dtype)
 
     def __len__(self) -> int:
         """Number of slices."""

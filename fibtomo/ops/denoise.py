@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fibtomo.backend.array import is_cupy, like, namespace, ndimage, to_dtype, to_host
+from fibtomo.backend.array import as_array, is_cupy, like, namespace, ndimage, to_dtype, to_host
 from fibtomo.errors import InputError
 from fibtomo.ops.noise import estimate_noise
 
@@ -50,6 +50,7 @@ def denoise(
 
     if method not in METHODS:
         raise InputError(f"there is no method '{method}' to denoise; there are {', '.join(METHODS)}")
+    array = as_array(array)
     if array.ndim not in (2, 3):
         raise InputError(f"array of shape {array.shape} must be (z, y, x) or (y, x)")
     known = list(inspect.signature(METHODS[method]).parameters)[1:]

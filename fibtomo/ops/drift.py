@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
+from fibtomo.backend.array import as_array
 from fibtomo.core.drift import Drift
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
@@ -95,6 +96,7 @@ def estimate_drift(
         bad_slices="auto" if isinstance(bad_slices, str) else tuple(int(k) for k in bad_slices),
         slow=slow,
     )
+    stack = stack if hasattr(stack, "read") else as_array(stack)
     shape = stack.spec.shape if hasattr(stack, "read") else stack.shape
     if len(shape) != 3 or shape[0] < 2:
         raise InputError(f"a stack of shape {tuple(shape)} has no drift; (slices, rows, columns) with 2 slices or more")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import like, namespace, ndimage, to_dtype, to_host
+from fibtomo.backend.array import as_array, like, namespace, ndimage, to_dtype, to_host
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.grey_modes import Float, Histograms, affine_to_common
@@ -72,8 +72,11 @@ def correct_intensity(
     >>> [int(np.rint(v[4][phases[4] == 160].mean())) for v in (slices, even)]
     [176, 160]
     """
+    array = as_array(array)
     if array.ndim != 3:
         raise InputError(f"array of shape {array.shape} must be (z, y, x)")
+    if not bool(namespace(array).isfinite(array).all()):
+        raise InputError("the array holds NaN or infinite greys; fill them first, as with numpy.nan_to_num")
     if shading not in {"polynomial", "n4", None}:
         raise InputError(f"shading = {shading!r} must be 'polynomial', 'n4' or None")
     if window_slices < 3 or not 1 <= order <= 4:

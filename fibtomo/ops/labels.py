@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import like, to_host
+from fibtomo.backend.array import as_array, like, to_host
 from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
 from fibtomo.errors import InputError
 
@@ -52,6 +52,7 @@ def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
     >>> label_objects(np.array([[[1, 0, 1], [0, 1, 1]]])).tolist()
     [[[1, 0, 2], [0, 2, 2]]]
     """
+    mask = as_array(mask)
     if mask.ndim != 3:
         raise InputError(f"label_objects: the mask has {mask.ndim} axes but must have three (z, y, x)")
     from fibtomo.ops._label_kernels import raster_order

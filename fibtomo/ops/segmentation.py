@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import namespace, ndimage
+from fibtomo.backend.array import as_array, namespace, ndimage
 from fibtomo.core.volume import OUTSIDE, value_range_of
 from fibtomo.errors import InputError
 from fibtomo.ops.histogram import Bins
@@ -80,6 +80,7 @@ def segment(
         raise InputError(f"segment: {asked} comes with a later version; use otsu, multi_otsu, hysteresis or threshold")
     if method not in {"otsu", "multi_otsu", "hysteresis", "threshold"}:
         raise InputError(f"segment: method {method!r} must be otsu, multi_otsu, hysteresis or threshold")
+    volume = as_array(volume)
     if volume.ndim != 3:
         raise InputError(f"segment: the volume has {volume.ndim} axes but must have three (z, y, x)")
     if voxel_nm is not None and not np.all(np.asarray(voxel_nm) > 0):

@@ -199,7 +199,7 @@ def _normal(n: int, pairs: Pairs, vote: Float, links: Pairs, axis: int) -> tuple
     np.add.at(right, second, weight * shift)
     # a trace of stiffness keeps slices whose every pair was voted down from making the matrix singular
     band[0] += 1e-9 * max(float(band[0].max()), 1e-9)
-    return band[:, 1:], right[1:]
+    return band[: n - 1, 1:], right[1:]
 
 
 def _positions(n: int, pairs: Pairs, vote: Float, links: Pairs) -> Float:

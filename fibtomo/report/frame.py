@@ -18,6 +18,7 @@ Edge = tuple[Corner, Corner]
 
 _LINE = (125, 125, 125)
 _SUPERSAMPLE = 2
+_TALLEST = 1.5
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Frame:
         seen = _corners(size) @ axes[:2].T
         low, high = seen.min(axis=0), seen.max(axis=0)
         aside = 6.5 * _letters_px(width_px) + 10
-        per_px = (high[0] - low[0]) / (width_px - 2 * aside)
+        across, down = high - low
+        per_px = max(across / (width_px - 2 * aside), down / (_TALLEST * width_px))
         margin = np.array([aside, 2.5 * _letters_px(width_px)]) * per_px
         width, height = np.ceil((high - low + 2 * margin) / per_px).astype(int)
         return cls(float(low[0] - margin[0]), float(low[1] - margin[1]), float(per_px), int(width), int(height))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fibtomo.core.source import SliceSource
 from fibtomo.core.volume import Shape
+from fibtomo.errors import InputError
 from fibtomo.io.readers.base import Opened, VolumeReader, layouts
 
 
@@ -70,6 +71,8 @@ def open_source(source: SliceSource) -> Opened:
 
 def open_array(array: Any) -> Opened:
     """Wrap an array of axes (z, y, x), (c, z, y, x) or (y, x)."""
+    if np.dtype(array.dtype).kind not in "buif":
+        raise InputError(f"an array of type {array.dtype} holds no greys; give whole numbers or floats")
     dtype = np.dtype(array.dtype).str
     channels = layouts(array.shape, what="array")
     return Opened({n: MemoryReader(Path("array"), layout, dtype, values=array) for n, layout in channels.items()})

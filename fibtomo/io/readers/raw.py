@@ -76,6 +76,8 @@ def open_header(path: Path) -> Opened:
         _check_nifti(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     readers = {n: ItkReader(path, layout, dtype) for n, layout in layouts(shape, what=str(path)).items()}
     unit = "mm" if is_nifti(path) else noted_unit(path)
+    if is_nifti(path) and set(spacing) == {1.0}:  # what every writer puts there that knows no scale
+        unit = None
     calibration, findings = _scale(spacing, unit, path.name)
     return Opened(readers, calibration=calibration, findings=findings)
 

@@ -89,7 +89,7 @@ def open_tiff(path: Path) -> Opened:
     if first.shape[0] == 1:
         text = f"{path.name} is a single image; give its folder to read the whole series"
         findings.append(Finding("single-image", text, files=(path.name,)))
-    if axes.endswith("S") and len(readers) > 1:
+    if axes.endswith("S") and shape[-1] > 1:
         readers, finding = colour_samples(readers, path.name)
         findings.append(finding)
     images = dict.fromkeys(readers, (path,))

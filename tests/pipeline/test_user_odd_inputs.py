@@ -1,0 +1,89 @@
+"""Odd but legitimate input: few slices, gaps in float data, extreme shapes, containers that say too much."""
+
+import numpy as np
+import pytest
+import tifffile
+
+import fibtomo
+from fibtomo.errors import InputError
+from fibtomo.ops.intensity import correct_intensity
+
+
+@pytest.fixture
+def grey():
+    from scipy.ndimage import gaussian_filter
+
+    noise = np.random.default_rng(0)
+    solid = gaussian_filter(noise.normal(size=(12, 64, 80)), 3) > 0
+    return np.clip(np.where(solid, 170, 70) + noise.normal(0, 8, solid.shape), 0, 255).astype(np.uint8)
+
+
+def test_two_slices_have_a_drift(grey):
+    pair = np.stack([grey[0, 4:60, 6:70], grey[0, 2:58, 3:67]])
+    assert fibtomo.estimate_drift(pair).shifts_px[1] == pytest.approx([2, 3], abs=0.2)
+
+
+def test_two_slices_run(grey, tmp_path):
+    run = fibtomo.run(grey[:2], tmp_path / "out", voxel_nm=(10, 5, 5))
+    assert np.isfinite(np.asarray(run.volume)).all()
+
+
+def test_gaps_in_float_data_stay_where_they_are(grey, tmp_path):
+    floats = grey.astype(np.float32) / 255
+    floats[3, 10:20, 10:20] = np.nan
+    floats[6] = np.nan
+    floats[9, 0, 0] = np.inf
+    stack = fibtomo.open_stack(floats, voxel_nm=(10, 5, 5))
+    assert any("NaN" in text for text in stack.warnings)
+    run = fibtomo.run(stack, tmp_path / "out", "quick-look")
+    assert 6 in run.drift.bad_slices
+    assert len(run.drift.bad_slices) == 1
+    assert np.isfinite(np.asarray(run.volume)).all()
+    assert (np.asarray(run.labels) != 255).mean() > 0.95
+
+
+def test_correct_intensity_asks_for_finite_greys(grey):
+    with pytest.raises(InputError, match="nan_to_num"):
+        correct_intensity(np.where(grey > 100, np.nan, grey))
+
+
+def test_complex_arrays_are_refused(grey):
+    with pytest.raises(InputError, match="complex128"):
+        fibtomo.open_stack(grey.astype(complex))
+
+
+def test_channels_of_a_tiff_are_not_called_colour(grey, tmp_path):
+    both = np.stack([grey, 255 - grey], axis=1)
+    tifffile.imwrite(tmp_path / "two.tif", both, imagej=True, metadata={"axes": "ZCYX"})
+    stack = fibtomo.open_stack(tmp_path / "two.tif", voxel_nm=(10, 5, 5))
+    assert len(stack.channels) == 2
+    assert not any("colour" in text for text in stack.warnings)
+
+
+def test_nifti_without_scale_is_not_a_millimetre(grey, tmp_path):
+    SimpleITK = pytest.importorskip("SimpleITK")
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(grey), str(tmp_path / "a.nii"))
+    assert fibtomo.open_stack(tmp_path / "a.nii").voxel_nm is None
+
+
+def test_any_array_like_will_do(grey):
+    stack = fibtomo.open_stack(grey, voxel_nm=(10, 5, 5))
+    assert np.array_equal(np.asarray(stack), grey)
+    expected = fibtomo.segment(grey)
+    for other in (stack, stack.data, grey.tolist()):
+        assert np.array_equal(fibtomo.segment(other), expected)
+    assert np.array_equal(fibtomo.correct_intensity(stack), fibtomo.correct_intensity(grey))
+    assert np.array_equal(fibtomo.denoise(stack), fibtomo.denoise(grey))
+    assert np.array_equal(fibtomo.estimate_drift(grey.tolist()).shifts_px, fibtomo.estimate_drift(stack).shifts_px)
+
+
+def test_run_and_settings_as_plain_texts(grey, tmp_path):
+    fibtomo.run(grey, tmp_path / "out", "drift-only", voxel_nm=(10, 5, 5), settings="geometry.resample.method=linear")
+    run = fibtomo.Run(str(tmp_path / "out"))
+    assert "method: linear" in run.provenance["pipeline_yaml"]
+    assert run.report_path.is_file()
+
+
+def test_geometry_refuses_a_single_length():
+    with pytest.raises(InputError, match="three positive lengths"):
+        fibtomo.Geometry(voxel_nm=5.0)
