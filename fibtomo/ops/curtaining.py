@@ -72,9 +72,9 @@ def remove_curtaining(
     stack = array[None] if array.ndim == 2 else array
     out, removed = stack.copy(), xp.zeros(stack.shape, xp.float32) if return_curtain else None
     for k in range(stack.shape[0]):
-        found = find_curtains(stack[k : k + 1], method, angle_deg, length_px, width_px)
-        if found.index[0] > 1:
-            curtain = strength * found.field[0]
+        found = find_curtains(stack[k], method, angle_deg, length_px, width_px)
+        if found.index > 1:
+            curtain = strength * found.field
             out[k] = to_dtype(stack[k].astype(xp.float32) - curtain, array.dtype)
             if removed is not None:
                 removed[k] = curtain
@@ -83,20 +83,19 @@ def remove_curtaining(
 
 
 def find_curtains(
-    planes: Array, method: Method, angle_deg: float | Literal["auto"], length_px: float, width_px: float
+    plane: Array, method: Method, angle_deg: float | Literal["auto"], length_px: float, width_px: float
 ) -> StripeField:
-    """Curtains of one slice, given as (1, y, x), with its stripe index."""
-    slope = stripe_slope(planes)[0] if angle_deg == "auto" else np.tan(np.radians(angle_deg))
-    found = stripe_field(planes, slope, length_px, width_px)
-    if method != "wavelet_fft" or found.index[0] <= 1:
+    """Curtains of one (y, x) slice, with its stripe index."""
+    slope = stripe_slope(plane) if angle_deg == "auto" else float(np.tan(np.radians(angle_deg)))
+    found = stripe_field(plane, slope, length_px, width_px)
+    if method != "wavelet_fft" or found.index <= 1:
         return found
-    rows = planes.shape[1]
-    levels, sigma_rows = max(1, round(np.log2(width_px))), rows / (2 * np.pi * length_px)
+    levels, sigma_rows = max(1, round(np.log2(width_px))), plane.shape[0] / (2 * np.pi * length_px)
 
     def filtered(upright: Array) -> Array:
-        return wavelet_stripes(upright[0], levels=levels, sigma_rows=sigma_rows)[None]
+        return wavelet_stripes(upright, levels=levels, sigma_rows=sigma_rows)
 
-    return StripeField(in_stripe_frame(planes, slope, filtered), found.index)
+    return StripeField(in_stripe_frame(plane, slope, filtered), found.index)
 
 
 def _check(

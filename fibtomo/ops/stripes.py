@@ -9,12 +9,13 @@ on, is left alone (`fibtomo.ops.stripe_gate`); so is a slice without any such oc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import fft, like, namespace, ndimage, to_host
+from fibtomo.backend.array import fft, is_cupy, like, namespace, to_host
 from fibtomo.ops.stripe_gate import keep_stripes
 
 Array = Any
@@ -29,34 +30,38 @@ FIRST_CUT = 12.0
 """Steps taken for stripes before anything is known, in the same unit; protects structure that runs along the beam."""
 FIRST_ROWS = 64
 """Rows over which that first guess takes the median."""
+VARIANCE_SAMPLES = 1 << 14
+"""About as many pixels as tell the noise of the gradients to 1%."""
+SHIFT_TAPS = 16
+"""Length of the interpolator that leans rows."""
 MIN_SIDE_PX = 32
 """Smaller planes hold too little to tell stripes from structure."""
 
 
 @dataclass(frozen=True)
 class StripeField:
-    """Stripes found in a stack of planes.
+    """Stripes found in a plane.
 
     Attributes
     ----------
     field
-        (z, y, x) float32 stripe component in grey units, zero where nothing was found.
+        (y, x) float32 stripe component in grey units, zero where nothing was found.
     index
-        (z,) power in the most conspicuous octave over the most that a stripe-free plane should show there, 0 if it
-        does not run straight on; there are stripes above 1.
+        Power in the most conspicuous octave over the most that a stripe-free plane should show there, 0 if it does not
+        run straight on; there are stripes above 1.
     """
 
     field: Array
-    index: np.ndarray[Any, np.dtype[np.float64]]
+    index: float
 
 
-def stripe_field(planes: Array, slope: float = 0.0, length_px: float = 20.0, width_px: float = 60.0) -> StripeField:
-    """Estimate the stripe component of each plane.
+def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, width_px: float = 60.0) -> StripeField:
+    """Estimate the stripe component of a plane.
 
     Parameters
     ----------
-    planes
-        (z, y, x) grey values, NumPy or CuPy.
+    plane
+        (y, x) grey values, NumPy or CuPy.
     slope
         Columns per row by which stripes lean to the right on their way down.
     length_px
@@ -64,59 +69,56 @@ def stripe_field(planes: Array, slope: float = 0.0, length_px: float = 20.0, wid
     width_px
         Stripes much wider than this are left alone.
     """
-    xp = namespace(planes)
-    u = planes.astype(xp.float32)
-    nz, ny, nx = u.shape
+    xp = namespace(plane)
+    ny, nx = plane.shape
     if min(ny, nx) < MIN_SIDE_PX:
-        return StripeField(xp.zeros_like(u), np.zeros(nz))
+        return StripeField(xp.zeros((ny, nx), xp.float32), 0.0)
     slope = _snapped(slope, ny)
-    sheared, inside = _into_stripe_frame(u, slope)
-    bands, null = _estimate(sheared, inside, length_px, width_px)
+    bands, null = _estimate(*_upright(plane, slope), length_px, width_px)
     bands, index = keep_stripes(bands, null, length_px, BAND_ROWS)
-    field = _out_of_stripe_frame(_rows_of_bands(bands, ny), slope, nx)
-    return StripeField(field.astype(xp.float32), index)
+    if index <= 1:
+        return StripeField(xp.zeros((ny, nx), xp.float32), index)
+    return StripeField(_leant(_rows_of_bands(bands, ny), slope, nx), index)
 
 
-def in_stripe_frame(planes: Array, slope: float, filtered: Callable[[Array], Array]) -> Array:
-    """Apply `filtered` to planes whose stripes have been set upright, and lean its result back."""
-    xp = namespace(planes)
-    slope = _snapped(slope, planes.shape[1])
-    upright, _ = _into_stripe_frame(planes.astype(xp.float32), slope)
-    return _out_of_stripe_frame(filtered(upright), slope, planes.shape[2])
+def in_stripe_frame(plane: Array, slope: float, filtered: Callable[[Array], Array]) -> Array:
+    """Apply `filtered` to a plane whose stripes have been set upright, and lean its result back."""
+    slope = _snapped(slope, plane.shape[0])
+    return _leant(filtered(_upright(plane, slope)[0]), slope, plane.shape[1])
 
 
-def stripe_slope(planes: Array, max_angle_deg: float = 15.0, step_deg: float = 0.25) -> np.ndarray[Any, Any]:
-    """Return the lean (z,) of the stripes in columns per row; 0 where no direction stands out.
+def stripe_slope(plane: Array, max_angle_deg: float = 15.0, step_deg: float = 0.25) -> float:
+    """Return the lean of the stripes in columns per row; 0 where no direction stands out.
 
     The power of the horizontal steps, structure left out, is summed along lines through the centre of the Fourier
     plane; stripes of one direction lie on one such line.
     """
-    xp = namespace(planes)
-    u = planes.astype(xp.float32)
-    nz, ny, nx = u.shape
+    xp = namespace(plane)
+    ny, nx = plane.shape
     if min(ny, nx) < MIN_SIDE_PX:
-        return np.zeros(nz)
-    flat = _Gradients.of(u, None).flatness(0.0)
-    steps = xp.minimum(flat[..., 1:], flat[..., :-1]) * xp.diff(u, axis=2)
-    taper = xp.hanning(ny)[:, None] * xp.hanning(nx - 1)
-    power = xp.abs(fft(u).rfft2(steps * taper.astype(xp.float32))) ** 2
-    fx = xp.arange(power.shape[-1]) / (nx - 1)
+        return 0.0
+    u, spans = _upright(plane, 0.0)
+    gradients = _Gradients.of(u, spans)
+    steps = _loops(u).flat_steps(u, gradients.gx, gradients.gy, gradients.limit(None))
+    steps *= xp.hanning(ny).astype(xp.float32)[:, None] * xp.hanning(nx - 1).astype(xp.float32)
     slopes = np.tan(np.radians(np.arange(-max_angle_deg, max_angle_deg + step_deg / 2, step_deg)))
-    lines = xp.stack([_along_line(power, -s * fx * ny) for s in slopes])
-    band = (fx > 1 / 64) & (fx < 0.4)
-    level = xp.median(lines, axis=0)
-    tiny = xp.finfo(xp.float32).tiny
-    score = to_host((lines / xp.maximum(level, tiny))[..., band].mean(axis=-1))
-    return np.array([_peak(score[:, k], slopes) for k in range(nz)])
+    lines = _power_on_lines(steps, slopes)
+    level = xp.maximum(xp.median(lines, axis=0), xp.finfo(xp.float32).tiny)
+    return _peak(to_host((lines / level).mean(axis=1)), slopes)
 
 
-def _along_line(power: Array, row: Array) -> Array:
-    """Sample power (z, ky, kx) at fractional wrapped row indices (kx,)."""
-    xp = namespace(power)
-    low = xp.floor(row).astype(xp.int64)
-    part = (row - low).astype(xp.float32)
-    columns, ny = xp.arange(power.shape[-1]), power.shape[-2]
-    return power[:, low % ny, columns] * (1 - part) + power[:, (low + 1) % ny, columns] * part
+def _power_on_lines(a: Array, slopes: np.ndarray[Any, Any]) -> Array:
+    """Power (slope, kx) of (y, x) along lines through the centre of the Fourier plane, linear between its rows."""
+    f, (ny, nx) = fft(a), a.shape
+    kx = np.arange(nx // 64 + 1, int(np.ceil(0.4 * nx)))
+    ky = -slopes[:, None] * kx * (ny / nx)
+    low = np.abs(ky).astype(np.int64)
+    half_plane = f.fft(f.rfft(a, axis=0)[: low.max() + 2], axis=1)
+    power = half_plane.real**2 + half_plane.imag**2
+    columns, part = like(a, np.where(ky < 0, nx - kx, kx)), like(a, (np.abs(ky) - low).astype(np.float32))
+    low = like(a, low)
+    near = power[low, columns]
+    return near + part * (power[low + 1, columns] - near)
 
 
 def _peak(score: np.ndarray[Any, Any], slopes: np.ndarray[Any, Any]) -> float:
@@ -134,128 +136,112 @@ def _peak(score: np.ndarray[Any, Any], slopes: np.ndarray[Any, Any]) -> float:
     return float(np.interp(k + shift, np.arange(len(slopes)), slopes))
 
 
+def _loops(a: Array) -> ModuleType:
+    """Return the module of loops over pixels for arrays like `a`."""
+    if is_cupy(a):
+        from fibtomo.ops import _stripe_arrays
+
+        return _stripe_arrays
+    from fibtomo.ops import _stripe_kernels
+
+    return _stripe_kernels
+
+
 @dataclass(frozen=True)
 class _Gradients:
-    """Gradients (z, y, x) at `EDGE_SIGMA_PX`, and which pixels are inside the plane (None: all)."""
+    """Gradients (y, x) at `EDGE_SIGMA_PX`, and the columns [first, last) of each row that are inside the plane."""
 
     gx: Array
     gy: Array
-    inside: Array | None
+    spans: Array
 
     @classmethod
-    def of(cls, u: Array, inside: Array | None) -> "_Gradients":
-        gaussian, s = ndimage(u).gaussian_filter, EDGE_SIGMA_PX
-        return cls(gaussian(u, (0, s, s), order=(0, 0, 1)), gaussian(u, (0, s, s), order=(0, 1, 0)), inside)
+    def of(cls, u: Array, spans: Array) -> "_Gradients":
+        smooth, slope = _half_gaussian(EDGE_SIGMA_PX)
+        return cls(*_loops(u).gradients(u, like(u, smooth), like(u, slope)), spans)
 
-    def flatness(self, stripe_gradient: Array | float) -> Array:
-        """Weight (z, y, x): 1 where the gradient without stripes vanishes, 0 on structure (Tukey's biweight)."""
-        square = (self.gx - stripe_gradient) ** 2 + self.gy**2
-        ratio = square / (EDGE_CUT**2 * _gradient_variance(square))
-        weight = namespace(square).clip(1 - ratio, 0, 1) ** 2
-        return weight if self.inside is None else weight * self.inside
+    def limit(self, stripe: Array | None) -> float:
+        """Squared gradient that belongs to structure, given the stripe gradient (band, x).
 
-    def turned(self) -> "_Gradients":
-        """The same with rows and columns exchanged."""
-        inside = None if self.inside is None else self.inside.transpose(0, 2, 1)
-        return _Gradients(self.gy.transpose(0, 2, 1), self.gx.transpose(0, 2, 1), inside)
+        The magnitude of noise is Rayleigh distributed; the median starts, and repeated clipping leaves structure out.
+        """
+        ny, nx = self.gx.shape
+        every = max(3, round((ny * nx / VARIANCE_SAMPLES) ** 0.5))
+        gx, gy = to_host(self.gx[::every, ::every]), to_host(self.gy[::every, ::every])
+        if stripe is not None:
+            gx = gx - to_host(stripe[:, ::every])[np.arange(0, ny, every) // BAND_ROWS]
+        spans, x = to_host(self.spans[::every]), np.arange(0, nx, every)
+        square = (gx**2 + gy**2)[(x >= spans[:, :1]) & (x < spans[:, 1:])]
+        variance = float(np.median(square)) / 1.3863
+        for _ in range(4):
+            quiet = square[square < 6.25 * variance]
+            variance = min(variance, 0.6 * float(quiet.mean()) if len(quiet) else 0.0)
+        return EDGE_CUT**2 * max(variance, float(np.finfo(np.float32).tiny))
+
+    def turned(self, stripe: Array) -> "_Gradients":
+        """The same without the stripe gradient, rows and columns exchanged."""
+        xp, turn = namespace(self.gx), _loops(self.gx).transposed
+        x = xp.arange(self.gx.shape[1])
+        inside = (x >= self.spans[:, :1]) & (x < self.spans[:, 1:])
+        first = inside.argmax(axis=0)
+        spans = xp.stack([first, first + inside.sum(axis=0)], axis=1)
+        return _Gradients(turn(self.gy, xp.zeros_like(stripe), BAND_ROWS), turn(self.gx, stripe, BAND_ROWS), spans)
 
     def first_guess(self) -> Array:
-        """Stripe gradient (z, y, x) as the median over runs of rows, never as strong as structure."""
+        """Stripe gradient (band, x) as the median over runs of rows, never as strong as structure."""
         xp = namespace(self.gx)
-        nz, ny, nx = self.gx.shape
+        ny = len(self.gx)
         rows = min(FIRST_ROWS, ny)
-        runs = ny // rows
-        median = xp.median(self.gx[:, : runs * rows].reshape(nz, runs, rows, nx), axis=2)
-        limit = FIRST_CUT * xp.sqrt(_gradient_variance(self.gx**2 + self.gy**2))
-        return xp.clip(median, -limit, limit)[:, xp.minimum(xp.arange(ny) // rows, runs - 1)]
+        strongest = FIRST_CUT / EDGE_CUT * self.limit(None) ** 0.5
+        medians = _loops(self.gx).run_medians(self.gx, rows, rows - 1 + rows % 2, strongest)
+        return medians[xp.minimum(xp.arange(-(-ny // BAND_ROWS)) * BAND_ROWS // rows, len(medians) - 1)]
 
 
-def _estimate(u: Array, inside: Array | None, length_px: float, width_px: float) -> tuple[Array, Array]:
-    """Profiles (z, band, x) of the stripes, and profiles (z, band, y) of what looks like them across the stripes."""
-    gradients = _Gradients.of(u, inside)
-    bands, stripe_gradient = _two_passes(u, gradients, length_px, width_px)
-    cleaned = replace(gradients, gx=gradients.gx - stripe_gradient)
-    null, _ = _two_passes(u.transpose(0, 2, 1), cleaned.turned(), length_px, width_px)
+def _half_gaussian(sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Weights of a Gaussian and of its slope from the centre outwards, as far as 4 sigma."""
+    k = np.arange(int(4 * sigma + 0.5) + 1)
+    smooth = np.exp(-(k**2) / (2 * sigma**2))
+    smooth /= 2 * smooth.sum() - 1
+    return smooth.astype(np.float32), (smooth * k / sigma**2).astype(np.float32)
+
+
+def _estimate(u: Array, spans: Array, length_px: float, width_px: float) -> tuple[Array, Array]:
+    """Profiles (band, x) of the stripes, and profiles (band, y) of what looks like them across the stripes."""
+    gradients = _Gradients.of(u, spans)
+    bands, stripe = _two_passes(u, gradients, length_px, width_px)
+    turned = _loops(u).transposed(u, namespace(u).zeros_like(stripe), BAND_ROWS)
+    null, _ = _two_passes(turned, gradients.turned(stripe), length_px, width_px)
     return bands, null
 
 
 def _two_passes(u: Array, gradients: _Gradients, length_px: float, width_px: float) -> tuple[Array, Array]:
-    """Profiles (z, band, x), and the stripe gradient (z, y, x) that the second pass allowed for."""
-    flat = gradients.flatness(gradients.first_guess())
-    bands = _profiles(u, flat, length_px, width_px)
-    slope = ndimage(u).gaussian_filter1d(bands, EDGE_SIGMA_PX, axis=2, order=1)
-    stripe_gradient = _rows_of_bands(slope, u.shape[1])
-    return _profiles(u, gradients.flatness(stripe_gradient), length_px, width_px), stripe_gradient
+    """Profiles (band, x), and the stripe gradient (band, x) that the second pass allowed for."""
+    bands = _profiles(u, gradients, gradients.first_guess(), length_px, width_px)
+    _, slope = _half_gaussian(EDGE_SIGMA_PX)
+    stripe, _ = _loops(u).gradients(bands, like(u, np.eye(1, len(slope), dtype=np.float32)[0]), like(u, slope))
+    return _profiles(u, gradients, stripe, length_px, width_px), stripe
 
 
-def _profiles(u: Array, flat: Array, length_px: float, width_px: float) -> Array:
-    """Profile (z, band, x) of each band of rows of `u`, from the steps between its flat pixels."""
-    xp, nd = namespace(u), ndimage(u)
-    weights = xp.minimum(flat[..., 1:], flat[..., :-1])
-    sigma = length_px / BAND_ROWS
-    total = nd.gaussian_filter1d(_band_sums(weights), sigma, axis=1, mode="nearest")
-    steps = nd.gaussian_filter1d(_band_sums(weights * xp.diff(u, axis=2)), sigma, axis=1, mode="nearest")
-    return _integrate_steps(steps, total, width_px)
+def _profiles(u: Array, gradients: _Gradients, stripe: Array, length_px: float, width_px: float) -> Array:
+    """Profile (band, x) of each band of rows of `u`, from the steps between its flat pixels.
 
-
-def _gradient_variance(square: Array) -> Array:
-    """Variance (z, 1, 1) of one gradient component away from structure, from squared magnitudes (z, y, x).
-
-    The magnitude of noise is Rayleigh distributed; the median starts, and repeated clipping leaves structure out.
-    Every third row and column are enough, as gradients are correlated over that distance.
+    Each is the least-squares profile s with steps s[x+1] - s[x], trusted by their weights, held near zero beyond
+    `width_px`: it minimises Σ w (s[x+1] - s[x] - step/w)² + λ Σ s², the screened Poisson equation in one dimension.
     """
-    xp = namespace(square)
-    square = square[:, ::3, ::3]
-    variance = xp.median(square, axis=(1, 2), keepdims=True) / 1.3863
-    for _ in range(4):
-        quiet = square < 6.25 * variance
-        mean = xp.sum(square * quiet, axis=(1, 2), keepdims=True) / xp.maximum(quiet.sum(axis=(1, 2), keepdims=True), 1)
-        variance = xp.minimum(variance, 0.6 * mean)
-    return xp.maximum(variance, xp.finfo(xp.float32).tiny)
-
-
-def _band_sums(a: Array) -> Array:
-    """Sum (z, y, x) over runs of `BAND_ROWS` rows."""
-    xp = namespace(a)
-    nz, ny, nx = a.shape
-    missing = -ny % BAND_ROWS
-    if missing:
-        a = xp.concatenate([a, xp.zeros((nz, missing, nx), a.dtype)], axis=1)
-    return a.reshape(nz, -1, BAND_ROWS, nx).sum(axis=2)
+    g, loops = gradients, _loops(u)
+    smooth = like(u, _half_gaussian(length_px / BAND_ROWS)[0])
+    sums = loops.band_steps(u, g.gx, g.gy, stripe, g.spans, g.limit(stripe), BAND_ROWS)
+    weights, steps = (loops.smoothed_bands(a, smooth) for a in sums)
+    return loops.integrate_steps(weights, steps, float(weights.mean()) / width_px**2 + 1e-9)
 
 
 def _rows_of_bands(bands: Array, ny: int) -> Array:
-    """Interpolate (z, bands, x) linearly to (z, ny, x)."""
-    xp = namespace(bands)
-    last = bands.shape[1] - 1
-    if last == 0:
-        return xp.repeat(bands, ny, axis=1)
-    position = xp.clip((xp.arange(ny) - (BAND_ROWS - 1) / 2) / BAND_ROWS, 0, last)
-    low = xp.minimum(position.astype(xp.int64), last - 1)
-    part = (position - low).astype(xp.float32)[:, None]
-    return bands[:, low] * (1 - part) + bands[:, low + 1] * part
-
-
-def _integrate_steps(steps: Array, weights: Array, width_px: float) -> Array:
-    """Least-squares profile s with steps s[x+1] - s[x], each trusted by its weight, held near zero beyond `width_px`.
-
-    Minimises Σ w (s[x+1] - s[x] - steps/w)² + λ Σ s², the screened Poisson equation in one dimension. All bands make
-    one tridiagonal system, which is small and solved on the host.
-    """
-    from scipy.linalg import solveh_banded
-
-    w, g = to_host(weights).astype(np.float64), to_host(steps).astype(np.float64)
-    nz, bands, n = w.shape[0], w.shape[1], w.shape[2] + 1
-    diagonal = np.empty((nz, bands, n))
-    diagonal[:] = w.mean(axis=(1, 2), keepdims=True) / width_px**2 + 1e-9
-    diagonal[..., :-1] += w
-    diagonal[..., 1:] += w
-    upper, right = np.zeros_like(diagonal), np.zeros_like(diagonal)
-    upper[..., 1:] = -w
-    right[..., :-1] -= g
-    right[..., 1:] += g
-    profile = solveh_banded(np.stack([upper.ravel(), diagonal.ravel()]), right.ravel(), check_finite=False)
-    return like(steps, profile.reshape(nz, bands, n).astype(np.float32))
+    """Interpolate (band, x) linearly to (ny, x)."""
+    last = len(bands) - 1
+    position = np.clip((np.arange(ny) - (BAND_ROWS - 1) / 2) / BAND_ROWS, 0, last)
+    low = np.minimum(position.astype(np.int64), last - 1)
+    part = (position - low).astype(np.float32)
+    return _loops(bands).rows_of_bands(bands, like(bands, low), like(bands, part))
 
 
 def _snapped(slope: float, ny: int) -> float:
@@ -263,37 +249,40 @@ def _snapped(slope: float, ny: int) -> float:
     return slope if abs(slope) * ny > 0.5 else 0.0
 
 
-def _into_stripe_frame(u: Array, slope: float) -> tuple[Array, Array | None]:
-    """Shift rows so that stripes stand upright; widened so that nothing is lost, with the mask of real pixels."""
+def _upright(plane: Array, slope: float) -> tuple[Array, Array]:
+    """Shift rows so that stripes stand upright, widened so that nothing is lost; with the columns inside the plane."""
+    xp, (ny, nx) = namespace(plane), plane.shape
+    u = xp.ascontiguousarray(plane, dtype=xp.float32)
     if slope == 0:
-        return u, None
-    xp = namespace(u)
-    pad = _widening(u.shape[1], slope)
-    wide = xp.pad(u, ((0, 0), (0, 0), (pad, pad)), mode="edge")
-    x = xp.arange(wide.shape[2]) - pad + _row_shifts(u, slope)[:, None]
-    inside = ((x >= 1) & (x <= u.shape[2] - 2)).astype(xp.float32)[None]
-    return _shift_rows(wide, _row_shifts(u, slope)), inside
+        return u, like(u, np.tile(np.array([0, nx]), (ny, 1)))
+    start = _row_shifts(ny, slope) - _widening(ny, slope)
+    spans = np.stack([np.ceil(1 - start), np.floor(nx - 2 - start) + 1], axis=1).astype(np.int64)
+    return _shift_rows(u, start, nx + 2 * _widening(ny, slope)), like(u, spans)
 
 
-def _out_of_stripe_frame(field: Array, slope: float, nx: int) -> Array:
+def _leant(field: Array, slope: float, nx: int) -> Array:
+    """Lean upright stripes back to where they were."""
     if slope == 0:
         return field
-    pad = _widening(field.shape[1], slope)
-    return _shift_rows(field, -_row_shifts(field, slope))[:, :, pad : pad + nx]
+    ny = len(field)
+    return _shift_rows(field, _widening(ny, slope) - _row_shifts(ny, slope), nx)
 
 
 def _widening(ny: int, slope: float) -> int:
     return int(np.ceil(abs(slope) * ny / 2)) + 16
 
 
-def _row_shifts(a: Array, slope: float) -> Array:
-    xp = namespace(a)
-    return slope * (xp.arange(a.shape[1]) - (a.shape[1] - 1) / 2)
+def _row_shifts(ny: int, slope: float) -> np.ndarray[Any, Any]:
+    return slope * (np.arange(ny) - (ny - 1) / 2)
 
 
-def _shift_rows(a: Array, shifts_px: Array) -> Array:
-    """Sample row y of (z, y, x) at x + shifts_px[y], by the Fourier shift theorem."""
-    xp, f = namespace(a), fft(a)
-    n = a.shape[2]
-    phase = xp.exp(2j * xp.pi * f.rfftfreq(n) * shifts_px[:, None]).astype(xp.complex64)
-    return f.irfft(f.rfft(a, axis=2) * phase, n=n, axis=2)
+def _shift_rows(a: Array, start: np.ndarray[Any, Any], width: int) -> Array:
+    """Sample row y of (y, x) at start[y], start[y] + 1, …, with a Kaiser-windowed sinc."""
+    whole = np.floor(start)
+    tap = np.arange(SHIFT_TAPS) - (SHIFT_TAPS // 2 - 1)
+    at = tap - (start - whole)[:, None]
+    window = np.i0(6 * np.sqrt(np.maximum(1 - (2 * at / SHIFT_TAPS) ** 2, 0)))
+    taps = np.sinc(at) * window
+    taps = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    first = whole.astype(np.int64) + int(tap[0])
+    return _loops(a).shifted_rows(a, like(a, first), like(a, taps), width)

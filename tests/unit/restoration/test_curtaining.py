@@ -55,12 +55,12 @@ def test_what_is_removed_is_curtain_and_not_structure(make_face):
 
 def test_the_direction_is_found(make_face):
     for angle in (-10.0, -2.0, 0.0, 5.5):
-        slope = stripe_slope(make_face(0.05, angle, seed=1, size=320).striped[None])[0]
+        slope = stripe_slope(make_face(0.05, angle, seed=1, size=320).striped)
         assert np.degrees(np.arctan(slope)) == pytest.approx(angle, abs=0.3)
 
 
 def test_a_plane_without_direction_has_slope_zero(make_face):
-    assert stripe_slope(make_face(0.0, seed=2).clean[None])[0] == 0
+    assert stripe_slope(make_face(0.0, seed=2).clean) == 0
 
 
 def test_brightness_and_contrast_of_the_image_do_not_matter(make_face):
@@ -125,7 +125,7 @@ def test_columnar_structure_is_not_taken_for_curtains():
 
 
 def test_index_rises_with_the_curtains(make_face):
-    index = [find_curtains(make_face(a).striped[None], "auto", 0.0, 20.0, 60.0).index[0] for a in (0.0, 0.02, 0.08)]
+    index = [find_curtains(make_face(a).striped, "auto", 0.0, 20.0, 60.0).index for a in (0.0, 0.02, 0.08)]
     assert index[0] <= 1 < index[1] < index[2]
 
 
@@ -159,7 +159,7 @@ def test_real_curtains(shared_data):
 
     crop = tifffile.imread(shared_data / "curtaining" / "pyvsnr_fib_sem_sample.tif")[900:1324, 900:1400]
     out, removed = remove_curtaining(crop, return_curtain=True)
-    before, after = (find_curtains(v[None], "auto", 2.1, 20.0, 60.0).index[0] for v in (crop, out))
+    before, after = (find_curtains(v, "auto", 2.1, 20.0, 60.0).index for v in (crop, out))
     assert before > 10
     assert after < 0.2 * before
     assert removed.std() < 0.5 * crop.std()
