@@ -49,7 +49,8 @@ def run_cli(argv: list[str]) -> int:
     try:
         result = app(arguments, prog_name="fibtomo", standalone_mode=False)
     except UsageProblem as error:
-        _say(error.format_message().rstrip("."))
+        if arguments:
+            _say(f"{error.format_message().rstrip('.')}; see fibtomo {_command(arguments)}--help")
         return 2
     except (typer.Abort, KeyboardInterrupt, CancelledError):
         _say("stopped; finished blocks are kept, run the same command again to go on")
@@ -63,6 +64,11 @@ def run_cli(argv: list[str]) -> int:
         _fail(f"a fault in fibtomo: {type(error).__name__}: {error} (run again with --debug and report it)", debug, 1)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _command(arguments: list[str]) -> str:
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    return f"{arguments[0]} " if arguments[0] in known else ""
 
 
 def _fail(error: object, debug: bool, code: int) -> int:

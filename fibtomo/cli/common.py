@@ -57,6 +57,13 @@ Dataset = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Bridge slices that cannot be read.", rich_help_panel="Acquisition")
 ]
+Pattern = Annotated[
+    str | None,
+    typer.Option("--pattern", help="Read only files named so, as '*_SE.tif'.", rich_help_panel="Acquisition"),
+]
+KeepInfoBar = Annotated[
+    bool, typer.Option("--keep-info-bar", help="Do not cut the text bar off.", rich_help_panel="Acquisition")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.PARAM=VALUE", help="Change a parameter; STAGE=off leaves a stage out."),
@@ -73,6 +80,8 @@ def stack_options(
     channel: str | None = None,
     dataset: str | None = None,
     skip_bad: bool = False,
+    pattern: str | None = None,
+    keep_info_bar: bool = False,
 ) -> dict[str, Any]:
     """Turn command-line texts into keyword arguments of `open_stack`, leaving out what was not given."""
     options = {
@@ -83,6 +92,8 @@ def stack_options(
         "channel": channel,
         "dataset": dataset,
         "skip_bad": True if skip_bad else None,
+        "pattern": pattern,
+        "crop_info_bar": False if keep_info_bar else None,
     }
     return {k: v for k, v in options.items() if v is not None}
 

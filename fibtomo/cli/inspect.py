@@ -23,6 +23,8 @@ def info(
     channel: common.Channel = None,
     dataset: common.Dataset = None,
     skip_bad: common.SkipBad = False,
+    pattern: common.Pattern = None,
+    keep_info_bar: common.KeepInfoBar = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what was read from a stack, where each value comes from, and what is missing.
@@ -34,7 +36,9 @@ def info(
     from fibtomo.io.describe import describe, describe_facts
     from fibtomo.io.open import open_stack
 
-    options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
+    options = common.stack_options(
+        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
+    )
     alone = describe_facts(Path(source))
     if alone is not None:
         _print_values(*alone, as_json)

@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.table import Table as RichTable
 
 from fibtomo.cli import common
 from fibtomo.cli.app import app
-from fibtomo.cli.common import console
+from fibtomo.cli.common import console, errors
+from fibtomo.core.volume import OUTSIDE
 from fibtomo.errors import InputError
 
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="Output folder of a run, or a volume file.")]
+
+_MOST_PHASES = 32
 
 
 def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = None) -> Any:
@@ -26,20 +30,28 @@ def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = No
             raise InputError(f"{folder} holds no {kind}: its pipeline did not make them")
         return array
     stack = open_stack(path, crop_info_bar=False, **common.stack_options(voxel_nm, dataset=dataset))
-    if stack.spec.dtype != "uint8" and kind == "phases":
-        raise InputError(f"{path} holds {stack.spec.dtype}; phase labels are 8-bit whole numbers (0, 1, 2, ...)")
-    stack_spec = stack.spec.with_(kind=kind, voxel_nm=stack.voxel_nm, frame="specimen")
-    return _Labels(stack, stack_spec)
+    values = np.unique(np.concatenate([np.unique(stack.read(k, k + 1)) for k in range(len(stack))]))
+    if len(values) > _MOST_PHASES or not np.isin(values, np.arange(256)).all():
+        shown = f"{len(values)} different values from {values[0]:g} to {values[-1]:g}"
+        raise InputError(f"{path} holds {shown}, which are no phase labels (0, 1, 2, ...); segment it first")
+    mask = OUTSIDE in values and bool(np.isin(values, [0, OUTSIDE]).all())
+    if mask:
+        console.print("the mask of 0 and 255 is taken as phases 0 and 1")
+    elif OUTSIDE in values:
+        errors.print("warning: voxels of 255 are taken as outside the field of view", style="yellow")
+    spec = stack.spec.with_(kind=kind, dtype="uint8", voxel_nm=stack.voxel_nm, frame="specimen")
+    return _Labels(stack, spec, mask)
 
 
 class _Labels:
-    """A stack read as labels."""
+    """A stack read as phase labels; a mask of 0 and 255 as phases 0 and 1."""
 
-    def __init__(self, stack: Any, spec: Any) -> None:
-        self.stack, self.spec, self.calibration = stack, spec, stack.calibration
+    def __init__(self, stack: Any, spec: Any, mask: bool) -> None:
+        self.stack, self.spec, self.calibration, self.mask = stack, spec, stack.calibration, mask
 
     def read(self, z0: int, z1: int) -> Any:
-        return self.stack.read(z0, z1)
+        block = self.stack.read(z0, z1)
+        return (block > 0).astype("u1") if self.mask else block.astype("u1", copy=False)
 
     def fingerprint(self) -> str:
         return str(self.stack.fingerprint())
@@ -77,6 +89,8 @@ def measure(
     """
     from fibtomo.core.measurements import Measurements
 
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise InputError(f"{out}: measurements are written as .csv or .json, not '{out.suffix}'")
     volume = _volume(source, "phases", voxel_nm, dataset)
     measured = Measurements.from_table(_reduced(volume, _call("measure.phases", {}), memory, workers))
     table = RichTable("quantity", "phase", "value", "±", "unit", box=None, header_style="bold")
@@ -113,6 +127,8 @@ def mesh(
     volume = _volume(source, "phases", voxel_nm, dataset)
     values = {} if phase is None else {"phase": phase}
     table = _reduced(volume, _call("mesh.surface", values), memory, workers)
+    if not len(table["faces"]):
+        raise InputError(f"{source} has no surface of phase {table['phase']}; choose another one with --phase")
     surface = Mesh.from_table(table)
     surface.save(out)
     console.print(f"phase {table['phase']}: {len(table['faces'])} triangles, {out}")
@@ -125,6 +141,7 @@ def export(
     what: Annotated[str, typer.Option("--what", help="volume, phases or objects of a run.")] = "volume",
     voxel_nm: common.VoxelNm = None,
     dataset: common.Dataset = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands there.")] = False,
 ) -> None:
     """Write a volume as TIFF, NRRD, MHA or raw with header, with its voxel size.
 
@@ -140,7 +157,7 @@ def export(
         volume = _volume(source, kinds[what], None)
     else:
         volume = open_stack(source, **common.stack_options(voxel_nm, dataset=dataset))
-    write_volume(volume, out)
+    write_volume(volume, out, overwrite=overwrite)
     console.print(f"written: {out}")
 
 

@@ -1,7 +1,7 @@
 """``fibtomo run``, ``plan`` and ``preview``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -9,6 +9,10 @@ from rich.table import Table
 from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console
+from fibtomo.errors import InputError
+
+if TYPE_CHECKING:
+    from fibtomo.pipeline.config import Call
 
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="Folder or file of slices.")]
 Pipeline = Annotated[str, typer.Option("-p", "--pipeline", help="Shipped pipeline or YAML file.")]
@@ -27,6 +31,8 @@ def run(
     channel: common.Channel = None,
     dataset: common.Dataset = None,
     skip_bad: common.SkipBad = False,
+    pattern: common.Pattern = None,
+    keep_info_bar: common.KeepInfoBar = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
     workers: common.Workers = None,
@@ -42,7 +48,9 @@ def run(
     """
     from fibtomo import api
 
-    options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
+    options = common.stack_options(
+        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
+    )
     config = api.prepare_pipeline(pipeline, settings or [])
     stack = api.open_input(source, config.input, options)
     if not quiet:
@@ -101,6 +109,8 @@ def plan(
     channel: common.Channel = None,
     dataset: common.Dataset = None,
     skip_bad: common.SkipBad = False,
+    pattern: common.Pattern = None,
+    keep_info_bar: common.KeepInfoBar = False,
     workers: common.Workers = None,
     memory: common.Memory = None,
 ) -> None:
@@ -110,7 +120,9 @@ def plan(
     """
     from fibtomo import api
 
-    options = common.stack_options(voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad)
+    options = common.stack_options(
+        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
+    )
     made = api.plan(
         source, pipeline, settings=settings or [], workers=workers, memory_bytes=common.memory_bytes(memory), **options
     )
@@ -138,8 +150,14 @@ def preview(
     slice_index: Annotated[int | None, typer.Option("--slice", help="Slice to look at; default: the middle.")] = None,
     settings: common.Settings = None,
     voxel_nm: common.VoxelNm = None,
+    column_angle_deg: common.ColumnAngle = None,
+    tilt_corrected: common.TiltCorrected = None,
+    tracked: common.Tracked = None,
     channel: common.Channel = None,
     dataset: common.Dataset = None,
+    skip_bad: common.SkipBad = False,
+    pattern: common.Pattern = None,
+    keep_info_bar: common.KeepInfoBar = False,
 ) -> None:
     """Write a PNG of one slice before and after, with what was taken away.
 
@@ -148,15 +166,17 @@ def preview(
     Example: [bold]fibtomo preview slices/ --stage curtain.remove --slice 40 -o curtain.png[/bold]
     """
     from fibtomo import api
-    from fibtomo.core.stage import Kind, get_stage
-    from fibtomo.pipeline.config import Call, PipelineConfig
+    from fibtomo.core.stage import Kind
+    from fibtomo.io.open import open_stack
     from fibtomo.pipeline.preview import preview as make_preview
     from fibtomo.report.pictures import before_after, overlay, save_png, stretch
 
-    stack = api.open_input(source, api.InputConfig(), common.stack_options(voxel_nm, channel=channel, dataset=dataset))
+    options = common.stack_options(
+        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
+    )
+    stack = open_stack(source, **options)
     if stage:
-        alone = PipelineConfig(stage, "", (Call(stage, get_stage(stage).params()),))
-        calls = list(alone.with_settings(settings or []).calls)
+        calls = [_stage_alone(stage, settings or [])]
     else:
         chosen = api.prepare_pipeline(pipeline, settings or []).calls
         calls = []
@@ -175,3 +195,16 @@ def preview(
     pixel = voxel[1:] if voxel and after.shape[:2] == before.shape else None
     save_png(out, before_after(before, after, titles=("before", names, "removed"), voxel_nm=pixel))
     console.print(f"{names} on slice {z}: {out}")
+
+
+def _stage_alone(name: str, settings: list[str]) -> "Call":
+    """Call of a stage that a preview can show, with its default parameters changed by `settings`."""
+    from fibtomo.core.stage import get_stage, stage_names
+    from fibtomo.pipeline.config import Call, PipelineConfig
+
+    stage = get_stage(name)
+    if stage.consumes != "grey" or stage.apply is None:
+        shown = [n for n in stage_names() if get_stage(n).consumes == "grey" and get_stage(n).apply is not None]
+        raise InputError(f"--stage {name} has no picture before and after; there are {', '.join(shown)}")
+    alone = PipelineConfig(name, "", (Call(name, stage.params.parse({}, f"stage '{name}'")),))
+    return alone.with_settings(settings).calls[0]

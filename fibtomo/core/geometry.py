@@ -236,7 +236,10 @@ def make_grid(
         raise InputError(f"bad slices {bad[(bad < 0) | (bad >= n)].tolist()} do not exist in a stack of {n} slices")
     usable[bad] = False
     if not usable.any():
-        raise InputError(f"all {n} slices are marked bad; nothing is left to reconstruct")
+        raise InputError(
+            f"all {n} slices are marked bad (blank, repeated or blurred): look at them, or leave out what marked them "
+            f"with --set drift.estimate=off"
+        )
     _, dy, dx = geometry.true_voxel_nm
     target = _target_voxel(geometry, voxel_nm)
     row_scale, col_scale = target[1] / dy, target[2] / dx

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fibtomo.core.volume import Table
-from fibtomo.errors import InputError
+from fibtomo.errors import InputError, OutputError
 
 COLUMNS = ("quantity", "phase", "value", "unit", "uncertainty", "definition")
 
@@ -111,5 +111,8 @@ def _write(path: str | Path, text: str) -> None:
     """Write a text file so that no half-written one is ever seen."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None

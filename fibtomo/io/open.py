@@ -222,7 +222,7 @@ def _kept_rows(
     bar = info_bar_rows([reader.read(slice(k, k + 1), slice(None))[0] for k in evenly(good)])
     if not bar:
         return (0, rows), []
-    text = f"an info bar of {bar} rows was seen at the bottom and cut off (crop_info_bar=False keeps it)"
+    text = f"an info bar of {bar} rows was seen at the bottom and cut off (--keep-info-bar keeps it)"
     return (0, rows - bar), [Finding("info-bar", text)]
 
 

@@ -130,7 +130,10 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
         binning *= 2
     rows, cols = shape[0] // binning, shape[1] // binning
     if min(rows, cols) < 16:
-        raise InputError(f"slices of {shape[0]} x {shape[1]} pixels are too small to correlate; 16 x 16 is the least")
+        raise InputError(
+            f"slices of {shape[0]} x {shape[1]} pixels are too small to correlate: leave the drift out "
+            f"with --set drift.estimate=off"
+        )
     ny, nx = next_fast_len(rows, real=True), next_fast_len(cols, real=True)
     low, high = (3.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
     high = min(high, 0.5)
@@ -145,7 +148,7 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
     if np.count_nonzero(keep) < 20:
         raise InputError(
             f"the band {low / binning:.4g} to {high / binning:.4g} cycles per pixel holds too few frequencies of "
-            f"slices of {shape[0]} x {shape[1]} pixels; widen it"
+            f"slices of {shape[0]} x {shape[1]} pixels; widen it, or leave the drift out with --set drift.estimate=off"
         )
     _, number = np.unique((radius[keep] / _RING_WIDTH).astype(np.int64), return_inverse=True)
     rings = int(number.max()) + 1

@@ -87,3 +87,14 @@ def test_run_and_settings_as_plain_texts(grey, tmp_path):
 def test_geometry_refuses_a_single_length():
     with pytest.raises(InputError, match="three positive lengths"):
         fibtomo.Geometry(voxel_nm=5.0)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int16", "float32"])
+def test_only_greys_are_inverted(dtype, grey, tmp_path):
+    values = (grey > 100).astype(dtype)
+    tifffile.imwrite(tmp_path / "pages.tif", values, photometric="miniswhite")
+    (tmp_path / "slices").mkdir()
+    for k, page in enumerate(values):
+        tifffile.imwrite(tmp_path / "slices" / f"s_{k:02d}.tif", page, photometric="miniswhite")
+    for place in ("pages.tif", "slices"):
+        assert np.array_equal(np.asarray(fibtomo.open_stack(tmp_path / place)) > 0, values > 0)

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -116,8 +116,13 @@ def _tiff(path: Path, size: int) -> Head:
             samples=page.samplesperpixel,
             pages=pages,
             offset=page.dataoffsets[0] if raw and page.imagedepth == 1 else None,
-            inverted=page.photometric == 0,
+            inverted=is_inverted(page),
         )
+
+
+def is_inverted(page: Any) -> bool:
+    """Whether 0 is white in a TIFF page of greys; what a mask or a signed number says stays as it is."""
+    return bool(page.photometric == 0 and np.dtype(page.dtype).kind == "u")
 
 
 def _png(start: bytes, end: bytes) -> Head:

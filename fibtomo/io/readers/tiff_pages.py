@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fibtomo.errors import StackError
 from fibtomo.io.findings import Finding
 from fibtomo.io.readers.base import Opened, VolumeReader, layouts
+from fibtomo.io.readers.heads import is_inverted
 from fibtomo.io.readers.image_files import colour_samples
 
 
@@ -74,7 +75,7 @@ def open_tiff(path: Path) -> Opened:
         number, series = max(enumerate(tif.series), key=lambda item: item[1].size)
         _check_complete(path, tif, series)
         page = series.keyframe
-        inverted = page.photometric == 0
+        inverted = is_inverted(page)
         shape, axes = series.get_shape(squeeze=False), series.get_axes(squeeze=False)
         offset = series.dataoffset if page.is_memmappable else None
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder if offset is not None else "=").str
