@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 Array = Any
-_compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+_compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 TILE = 32
 MEDIAN_COLUMNS = 128
 MEDIAN_HALVINGS = 16
@@ -203,7 +203,7 @@ def integrate_steps(weights: Array, steps: Array, screening: float) -> Array:
     """Solve the tridiagonal system of `fibtomo.ops.stripes` for each row of (band, x - 1), by elimination."""
     bands, n = weights.shape[0], weights.shape[1] + 1
     out = np.empty((bands, n), np.float32)
-    ratio, value = np.empty((n, INTEGRATED)), np.zeros((n, INTEGRATED))
+    ratio, value = np.zeros((n, INTEGRATED)), np.zeros((n, INTEGRATED))
     left, carried = np.zeros(INTEGRATED), np.zeros(INTEGRATED)
     for first in range(0, bands, INTEGRATED):
         count = min(INTEGRATED, bands - first)
