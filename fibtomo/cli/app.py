@@ -15,6 +15,8 @@ from fibtomo.errors import CancelledError, FibtomoError
 UsageProblem: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """Base of what typer raises about arguments, whichever click it was built with."""
 
+_STOPPED = 130
+
 app = typer.Typer(
     name="fibtomo",
     help="FIB-SEM slice-and-view tomography: from raw slices to a true-to-scale, segmented, measured volume.",
@@ -53,8 +55,7 @@ def run_cli(argv: list[str]) -> int:
             _say(f"{error.format_message().rstrip('.')}; see fibtomo {_command(arguments)}--help")
         return 2
     except (typer.Abort, KeyboardInterrupt, CancelledError):
-        _say("stopped; finished blocks are kept, run the same command again to go on")
-        return 130
+        result = _STOPPED
     except FibtomoError as error:
         return _fail(error, debug, 2 if isinstance(error, ValueError | OSError | MemoryError | RuntimeError) else 1)
     except BrokenPipeError:
@@ -63,6 +64,8 @@ def run_cli(argv: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last place that can tell the user
         _fail(f"a fault in fibtomo: {type(error).__name__}: {error} (run again with --debug and report it)", debug, 1)
         return 1
+    if result == _STOPPED:  # typer turns Ctrl-C into this number
+        _say("stopped; finished blocks are kept, run the same command again to go on")
     return result if isinstance(result, int) else 0
 
 

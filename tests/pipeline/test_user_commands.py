@@ -102,3 +102,11 @@ def test_usage_errors_name_the_help(capsys):
     assert "fibtomo run --help" in says(capsys, 2, "run")
     assert "see fibtomo --help" in says(capsys, 2, "bogus")
     assert "fibtomo: \n" not in says(capsys, 2)
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fibtomo.io.open.open_stack", interrupted)
+    assert "run the same command again" in says(capsys, 130, "info", tmp_path)
