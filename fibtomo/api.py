@@ -91,7 +91,7 @@ class Run:
     def _array(self, name: str) -> Any:
         path = self.path / VOLUME / name
         if not path.is_dir():
-            raise InputError(f"{self.path} has no {name}: its pipeline did not make it")
+            raise InputError(f"{self.path} has no {VOLUME}/{name}: its pipeline did not make it")
         import dask.array as da
 
         return da.from_zarr(str(path))

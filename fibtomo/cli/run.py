@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fibtomo.cli import common
 from fibtomo.cli.app import app
-from fibtomo.cli.common import console
+from fibtomo.cli.common import console, errors
 from fibtomo.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _introduce(stack: object, pipeline: str) -> None:
 
 def _conclude(result: "object") -> None:
     from fibtomo.api import Run
+    from fibtomo.report.sections import unmeasured
 
     if not isinstance(result, Run):
         return
@@ -94,6 +95,13 @@ def _conclude(result: "object") -> None:
     drift = result.drift
     if drift is not None and len(drift.bad_slices):
         console.print(f"bad slices bridged: {', '.join(str(k) for k in drift.bad_slices)}")
+    lost = [] if drift is None else unmeasured(drift)
+    if lost:
+        errors.print(
+            f"warning: no motion could be measured for {len(lost)} of {len(drift)} slices; their place was assumed: "
+            f"look at the drift curves in the report",
+            style="yellow",
+        )
     console.print(f"done in {result.provenance['wall_s']:.1f} s; report: [bold]{result.report_path}[/bold]")
 
 

@@ -103,6 +103,9 @@ def _listed_files(folder: Path, pattern: str | None) -> tuple[list[Path], list[P
     """Image files of a folder, and everything else in it."""
     entries = sorted(folder.iterdir(), key=lambda p: natural_key(p.name))
     entries = [p for p in entries if not p.name.startswith(".") and p.name.casefold() not in _SYSTEM_FILES]
+    broken = [p for p in entries if p.suffix.casefold() in IMAGES and p.is_symlink() and not p.exists()]
+    if broken:
+        raise StackError(f"{broken[0]} is a link to a file that is not there; restore it or remove the link")
     images = [p for p in entries if p.suffix.casefold() in IMAGES and p.is_file() and _may_be_image(p)]
     others = [p for p in entries if p not in set(images)]
     if pattern is None:

@@ -36,7 +36,7 @@ def write_outputs(state: RunState, observer: Observer) -> None:
 def _finish_volume(state: RunState, observer: Observer) -> None:
     """Add pyramids and OME metadata, then move the volume out of the work folder in one rename."""
     final = {kind: a for kind, a in state.arrays.items() if kind in FINAL_PLACES}
-    if "grey" not in final:
+    if not final:
         return
     label_names = [kind for kind in ("phases", "objects") if kind in final]
     options = state.options
@@ -53,7 +53,9 @@ def _finish_volume(state: RunState, observer: Observer) -> None:
         )
         name = "reconstruction" if kind == "grey" else kind
         write_group(array.path.parent, multiscales(name, shapes, array.spec.voxel_nm, labels=kind != "grey"))
-    root = final["grey"].path.parent
+    root = state.ledger.array_path(VOLUME)
+    if "grey" not in final:  # labels of slices that no stage changed
+        write_group(root, {})
     if label_names:
         write_group(root / "labels", {"ome": {"version": "0.5", "labels": label_names}})
     target = state.out / VOLUME

@@ -28,8 +28,11 @@ def read_record(out: Path) -> dict[str, Any]:
 
 
 def voxel_of(out: Path) -> VoxelNm | None:
-    """Voxel size of a run's volume; ``None`` when the run was in voxels."""
-    document = json.loads((out / VOLUME / "zarr.json").read_text(encoding="utf-8"))
+    """Voxel size of a run's arrays; ``None`` when the run was in voxels or left none."""
+    place = next((p for p in FINAL_PLACES.values() if (out / p).is_dir()), None)
+    if place is None:
+        return None
+    document = json.loads((out / place).parent.joinpath("zarr.json").read_text(encoding="utf-8"))
     entry = document["attributes"]["ome"]["multiscales"][0]
     if "unit" not in entry["axes"][0]:
         return None

@@ -5,7 +5,8 @@ import pytest
 import tifffile
 
 import fibtomo
-from fibtomo.errors import InputError
+from fibtomo.cli.app import run_cli
+from fibtomo.errors import InputError, StackError
 from fibtomo.ops.intensity import correct_intensity
 
 
@@ -98,3 +99,43 @@ def test_only_greys_are_inverted(dtype, grey, tmp_path):
         tifffile.imwrite(tmp_path / "slices" / f"s_{k:02d}.tif", page, photometric="miniswhite")
     for place in ("pages.tif", "slices"):
         assert np.array_equal(np.asarray(fibtomo.open_stack(tmp_path / place)) > 0, values > 0)
+
+
+def test_labels_of_untouched_slices_are_kept(grey, tmp_path, capsys):
+    (tmp_path / "p.yaml").write_text("stages: [segment.otsu, measure.phases]")
+    run = fibtomo.run(grey, tmp_path / "out", tmp_path / "p.yaml", voxel_nm=(10, 5, 5))
+    assert np.array_equal(np.asarray(run.labels), fibtomo.segment(grey, method="otsu"))
+    assert run.voxel_nm == (10, 5, 5)
+    assert run_cli(["measure", str(tmp_path / "out")]) == 0
+
+
+def test_a_run_may_leave_tables_only(grey, tmp_path):
+    (tmp_path / "p.yaml").write_text("stages: [drift.estimate]")
+    run = fibtomo.run(grey, tmp_path / "out", tmp_path / "p.yaml", voxel_nm=(10, 5, 5))
+    assert len(run.drift) == len(grey)
+    assert run.voxel_nm is None
+    with pytest.raises(InputError, match="its pipeline did not make it"):
+        _ = run.volume
+
+
+def test_a_tall_volume_has_a_report(tmp_path):
+    tall = np.random.default_rng(0).integers(0, 255, (4, 1000, 16), dtype=np.uint8)
+    (tmp_path / "p.yaml").write_text("stages: [segment.otsu]")
+    run = fibtomo.run(tall, tmp_path / "out", tmp_path / "p.yaml", voxel_nm=(5, 5, 5))
+    assert run.report_path.stat().st_size < 5e6
+
+
+def test_a_broken_link_is_named(grey, tmp_path, capsys):
+    for k in range(3):
+        tifffile.imwrite(tmp_path / f"s_{k}.tif", grey[k])
+    (tmp_path / "s_3.tif").symlink_to(tmp_path / "gone.tif")
+    with pytest.raises(StackError, match=r"s_3\.tif"):
+        fibtomo.open_stack(tmp_path)
+
+
+def test_unmeasured_drift_is_said_aloud(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 255, (6, 64, 64), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "noise.tif", noise)
+    words = ["run", tmp_path / "noise.tif", "-o", tmp_path / "out", "--voxel-nm", "5", "5", "5", "-p", "drift-only"]
+    assert run_cli([str(w) for w in words]) == 0
+    assert "6 of 6 slices" in capsys.readouterr().err
