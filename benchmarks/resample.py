@@ -14,7 +14,8 @@ import scipy.ndimage
 import SimpleITK
 
 from fibtomo.backend.device import default_workers
-from fibtomo.core.geometry import Geometry, ResampleGrid, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import ResampleGrid, make_grid
 from fibtomo.ops.resample import resample_stack
 
 Volume = np.ndarray

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fibtomo.core.geometry import ResampleGrid, make_grid
+from fibtomo.core.grid import ResampleGrid, make_grid
 from fibtomo.core.params import Params
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register

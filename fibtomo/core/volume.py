@@ -116,6 +116,17 @@ class Calibration:
         True when the scan generator (or the user's spacing) already holds the true y scale.
     tracked
         True when the field of view followed the face, so that no shear appears between slices.
+    overtilt_deg
+        Milling over-tilt of the face against the ion axis.
+    face_tilt_deg
+        Angle between the electron beam and the face normal, where it was measured; replaces what the column angle and
+        the over-tilt say.
+    sample_tilt_deg
+        Inclination of the sample surface: stage tilt minus signed pre-tilt of the holder.
+    orientation
+        How stored rows and columns lie on the face: "upright", "rotated-180", "flipped-rows" or "flipped-columns".
+    others
+        Further facts by name.
     """
 
     pixel_nm: Sourced = UNKNOWN
@@ -124,4 +135,8 @@ class Calibration:
     column_angle_deg: Sourced = UNKNOWN
     tilt_corrected: Sourced = UNKNOWN
     tracked: Sourced = UNKNOWN
+    overtilt_deg: Sourced = UNKNOWN
+    face_tilt_deg: Sourced = UNKNOWN
+    sample_tilt_deg: Sourced = UNKNOWN
+    orientation: Sourced = UNKNOWN
     others: dict[str, Sourced] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 Resampling once instead of once per correction keeps noise and resolution as they were recorded. Each target voxel
 is a weighted sum over a few slices around it, each sampled at its own sub-pixel place; kernels and edges are described
-in `fibtomo.ops._taps`, the map itself in `fibtomo.core.geometry.ResampleGrid`.
+in `fibtomo.ops._taps`, the map itself in `fibtomo.core.grid.ResampleGrid`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ import numpy as np
 from fibtomo.backend.array import is_cupy, namespace, to_dtype
 from fibtomo.backend.kernels import C_TYPES, KernelModule, launch, load_kernel
 from fibtomo.backend.threads import map_ranges
-from fibtomo.core.geometry import Geometry, ResampleGrid, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import ResampleGrid, make_grid
 from fibtomo.errors import InputError
 from fibtomo.ops._taps import KERNELS, Kernel, axis_taps, slice_taps, slices_per_step
 
@@ -139,7 +140,7 @@ def resample(
     method
         "cubic", "linear", "lanczos3", or "nearest" for labels.
     crop
-        "valid", "all" or "auto", see `fibtomo.core.geometry.make_grid`.
+        "valid", "all" or "auto", see `fibtomo.core.grid.make_grid`.
     fill
         Value of voxels that no slice shows.
     workers

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fibtomo
-from fibtomo.core.geometry import Geometry, ResampleGrid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import ResampleGrid
 from fibtomo.core.volume import Shape
 from fibtomo.errors import StackError
 from fibtomo.phantom._threads import per_slice

@@ -9,7 +9,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from fibtomo.backend.kernels import C_TYPES
-from fibtomo.core.geometry import Geometry, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import make_grid
 from fibtomo.ops import resample as ops
 
 GEOMETRY = Geometry(voxel_nm=(9.0, 5.0, 5.0), column_angle_deg=52.0, tracked=True)
@@ -97,7 +98,8 @@ sys.path[:0] = [{str(here)!r}, {str(repo)!r}]
 import numpy as np
 from cuda_on_host import HostRawModule, guarded
 from fibtomo.backend.kernels import kernel_source, type_options
-from fibtomo.core.geometry import Geometry, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import make_grid
 from fibtomo.ops import resample as ops
 
 module = HostRawModule(kernel_source("resample"), type_options(SOURCE_T="uint16"), check=True)

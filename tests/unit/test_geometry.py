@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fibtomo.core.geometry import Geometry, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import make_grid
 from fibtomo.errors import InputError
 from fibtomo.ops.resample import resample
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from fibtomo.core.geometry import Geometry, make_grid
+from fibtomo.core.geometry import Geometry
+from fibtomo.core.grid import make_grid
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import InputError
 from fibtomo.ops.resample import resample, resample_slab, resample_stack, source_range, taps_needed

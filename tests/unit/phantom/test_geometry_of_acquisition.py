@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fibtomo.core.geometry import make_grid
+from fibtomo.core.grid import make_grid
 from fibtomo.phantom import acquire
 from fibtomo.phantom.capped import Capped
 from fibtomo.phantom.specimens import Layered
