@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from math import cos, degrees, isfinite, pi, radians, sin, tan
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from fibtomo.core.maps import Affine, Float, as_points
+from fibtomo.core.maps import Affine, as_points
 from fibtomo.errors import InputError
+
+Float = NDArray[np.float64]
 
 STEEPEST_FACE_DEG = 80.0
 """Beyond this angle between beam and face normal a row covers more than five pixels of face."""

@@ -94,7 +94,8 @@ class Affine:
     @property
     def volume_factor(self) -> float:
         """Volume of the image of a unit cube; negative when the map mirrors."""
-        return float(np.linalg.det(self.matrix))
+        a, b, c = self.matrix
+        return float(a @ np.cross(b, c))
 
     def __call__(self, points: ArrayLike) -> Float:
         """Map points (..., 3).
