@@ -97,6 +97,14 @@ class Sourced:
 
 UNKNOWN = Sourced(None)
 
+ORIENTATIONS = {
+    "upright": (False, False),
+    "rotated-180": (True, True),
+    "flipped-rows": (True, False),
+    "flipped-columns": (False, True),
+}
+"""How stored images can lie on the face: whether their rows, and whether their columns, run backwards."""
+
 
 @dataclass(frozen=True)
 class Calibration:

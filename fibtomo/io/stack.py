@@ -3,15 +3,18 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.core.volume import Calibration, Shape, Sourced, VolumeSpec, VoxelNm, value_range_of
+from fibtomo.core.evidence import Evidence
+from fibtomo.core.volume import ORIENTATIONS, Calibration, Shape, Sourced, VolumeSpec, VoxelNm, value_range_of
 from fibtomo.errors import InputError
 from fibtomo.io.findings import Finding, listed
+from fibtomo.io.logs import SliceLog, read_logs
 from fibtomo.io.readers.base import Reader
 
 _DASK_CHUNK_BYTES = 32 * 2**20
@@ -51,6 +54,8 @@ class Stack:
         Slice number of each slice, where file names have one.
     missing
         Slice numbers missing in between.
+    evidence
+        What the slices themselves say of their acquisition; ``None`` until somebody looked.
     """
 
     path: Path
@@ -65,6 +70,7 @@ class Stack:
     problems: tuple[Finding, ...] = ()
     numbers: tuple[int, ...] | None = None
     missing: tuple[int, ...] = ()
+    evidence: tuple[Evidence, ...] | None = None
 
     @property
     def spec(self) -> VolumeSpec:
@@ -140,6 +146,15 @@ class Stack:
             return tuple(images[k] for k in self.chosen)
         return images or (self.path,)
 
+    @cached_property
+    def logs(self) -> dict[str, SliceLog]:
+        """Focus, beam shift and stage over the slices, where each slice is a file whose header tells them.
+
+        Read when first asked for; see `read_logs` for the names.
+        """
+        files = self.files
+        return read_logs(files) if len(files) == len(self) > 1 else {}
+
     @property
     def bad_slices(self) -> list[int]:
         """Slices that could not be read and come as zeros; to be bridged by their neighbours."""
@@ -173,6 +188,8 @@ class Stack:
     def read(self, z0: int, z1: int) -> NDArray[Any]:
         """Return slices [z0, z1) as a new (z, y, x) array; only their files are touched.
 
+        Flips and half turns of the stored images (`Calibration.orientation`) are undone: x is right on the face seen
+        from the electron column, y down along the ion beam.
         NaN, which no later step can weigh, becomes the lowest grey; infinities the ends of `value_range`.
 
         Raises
@@ -181,7 +198,7 @@ class Stack:
             A file cannot be read any more.
         """
         part = self.chosen[max(0, z0) : max(0, z1)]
-        block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))
+        block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))[self._turned]
         if block.dtype.kind == "b":
             return block.astype(np.uint8) * np.uint8(255)
         out = np.array(block, dtype=self.dtype, order="C", copy=None if block.flags.owndata else True)
@@ -194,6 +211,7 @@ class Stack:
         """Short text that changes when files, detector, crop or choice of slices change."""
         digest = hashlib.sha256(self._reader.stamp().encode())
         digest.update(f"{self.channel_name}{self.chosen}{self.rows}{sorted(self._reader.bad)}".encode())
+        digest.update(f"{self._turned}".encode())
         return digest.hexdigest()[:16]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -223,6 +241,12 @@ class Stack:
     @property
     def _reader(self) -> Reader:
         return self.readers[self.channel_name]
+
+    @property
+    def _turned(self) -> tuple[slice, slice, slice]:
+        """Index that lays stored images upright."""
+        y, x = ORIENTATIONS[self.calibration.orientation.value or "upright"]
+        return slice(None), slice(None, None, -1 if y else 1), slice(None, None, -1 if x else 1)
 
 
 class _Sliced:

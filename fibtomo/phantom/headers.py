@@ -1,7 +1,7 @@
 """Metadata texts in the manner of the vendors, with the keys a reader of real files looks for."""
 
 from dataclasses import dataclass
-from math import radians, sin
+from math import cos, radians, sin
 from xml.sax.saxutils import quoteattr
 
 from fibtomo.phantom.truth import Truth
@@ -30,7 +30,9 @@ class Frame:
     tilt_corrected
         Whether the scan corrected the tilt.
     working_distance_m
-        Grows as the face recedes.
+        Grows as the face recedes, to which the beam is refocused.
+    beam_shift_y_m
+        Follows the face up the screen where the field of view tracks it.
     bits
         Bits per pixel.
     """
@@ -45,13 +47,14 @@ class Frame:
     face_angle_deg: float
     tilt_corrected: bool
     working_distance_m: float
+    beam_shift_y_m: float
     bits: int
 
     @classmethod
     def of(cls, truth: Truth, k: int, bar_rows: int) -> "Frame":
         """Header facts of slice `k`."""
         g = truth.geometry
-        recede_m = 0.0 if g.tracked else truth.slice_z_nm[k] * 1e-9 * sin(radians(g.column_angle_deg))
+        z_m, gamma = float(truth.slice_z_nm[k]) * 1e-9, radians(g.face_angle_deg)
         return cls(
             number=int(truth.sequences.slice_numbers[k]) + 1,
             rows=truth.shape[1],
@@ -62,7 +65,8 @@ class Frame:
             column_angle_deg=g.column_angle_deg,
             face_angle_deg=g.face_angle_deg,
             tilt_corrected=g.tilt_corrected,
-            working_distance_m=WORKING_DISTANCE_M + recede_m,
+            working_distance_m=WORKING_DISTANCE_M + z_m * cos(gamma),
+            beam_shift_y_m=z_m * sin(gamma) if g.tracked else 0.0,
             bits={"uint8": 8, "uint16": 16, "float32": 32}[truth.dtype],
         )
 
@@ -98,6 +102,8 @@ def thermo_text(f: Frame) -> str:
             "VFW": f.rows * f.pixel_m,
             "WD": f.working_distance_m,
             "BeamCurrent": BEAM_CURRENT_A,
+            "BeamShiftX": 0,
+            "BeamShiftY": f.beam_shift_y_m,
             "TiltCorrectionIsOn": "yes" if f.tilt_corrected else "no",
             "DynamicFocusIsOn": "no",
             "ScanRotation": 0,
@@ -191,6 +197,8 @@ def tescan_text(f: Frame) -> str:
         "Detector": "SE",
         "DwellTime": f"{DWELL_S:.9f}",
         "HV": f"{HV_V:.1f}",
+        "ImageShiftX": "0.0",
+        "ImageShiftY": f"{f.beam_shift_y_m:.11f}",
         "ScanRotation": "0.0",
         "StageTilt": f"{f.column_angle_deg:.3f}",
         "TiltCorrection": f"{f.face_angle_deg if f.tilt_corrected else 0.0:.3f}",

@@ -31,6 +31,8 @@ _FIELDS = (
     Field("stage_x_mm", _sem("StageX"), "m"),
     Field("stage_y_mm", _sem("StageY"), "m"),
     Field("stage_z_mm", _sem("StageZ"), "m"),
+    Field("beam_shift_x_um", _sem("ImageShiftX"), "m"),
+    Field("beam_shift_y_um", _sem("ImageShiftY"), "m"),
     Field("scan_rotation_deg", _sem("ScanRotation"), "deg"),
     Field("dwell_us", _sem("DwellTime"), "s"),
     Field("chamber_pressure_pa", _sem("ChamberPressure"), "Pa"),

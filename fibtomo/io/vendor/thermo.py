@@ -21,6 +21,8 @@ _XML_FIELDS = (
     Field("tilt_correction_angle_deg", ("Optics/SamplePreTiltAngle",), "rad"),
     Field("stage_tilt_deg", ("StageSettings/StagePosition/Tilt/Alpha",), "rad"),
     Field("stage_rotation_deg", ("StageSettings/StagePosition/Rotation",), "rad"),
+    Field("beam_shift_x_um", ("Optics/BeamShift/X",), "m"),
+    Field("beam_shift_y_um", ("Optics/BeamShift/Y",), "m"),
     Field("scan_rotation_deg", ("ScanSettings/ScanRotation",), "rad"),
     Field("dwell_us", ("ScanSettings/DwellTime",), "s"),
     Field("frame_time_s", ("ScanSettings/FrameTime",), "s"),
