@@ -13,7 +13,10 @@ from fibtomo.core.measurements import Measurements
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import StageDef, get_stage, stage_names
 from fibtomo.errors import DeviceMemoryError, InputError
+from fibtomo.io.calibrate import with_evidence
+from fibtomo.io.findings import Finding
 from fibtomo.io.open import open_stack
+from fibtomo.io.stack import Stack
 from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
 from fibtomo.pipeline.execute import DEFAULT_BUDGET, RunOptions, execute, preflight
 from fibtomo.pipeline.outputs import write_outputs
@@ -110,6 +113,7 @@ def run(
     workers: int | None = None,
     memory_bytes: float | None = None,
     keep_work: bool = False,
+    look: bool = True,
     observer: Observer | None = None,
     command: str = "",
     **overrides: Any,
@@ -137,12 +141,15 @@ def run(
         slices need).
     keep_work
         Keep intermediate arrays.
+    look
+        Let the slices themselves speak for or against what is known of their scale; see `look_at`.
     observer
         Told of progress; may cancel.
     command
         Command line for the record.
     **overrides
-        Passed to `open_stack`: ``voxel_nm``, ``column_angle_deg``, ``tilt_corrected``, ``tracked``, ...
+        Passed to `open_stack`: ``voxel_nm``, ``column_angle_deg``, ``tilt_corrected``, ``tracked``,
+        ``accept_guess``, ...
 
     Returns
     -------
@@ -155,7 +162,7 @@ def run(
         One sentence that says what is wrong and what to do; finished blocks are kept.
     """
     config = prepare_pipeline(pipeline, settings)
-    source = open_input(input, config.input, overrides)
+    source = open_input(input, config.input, overrides, look=look)
     options = make_options(device, scheduler, workers, memory_bytes, resume, overwrite, keep_work, command)
     if memory_bytes is None:
         options = enough_memory(config, source, options)
@@ -171,11 +178,12 @@ def plan(
     settings: Sequence[str] = (),
     workers: int | None = None,
     memory_bytes: float | None = None,
+    look: bool = True,
     **overrides: Any,
 ) -> Plan:
     """Return what `run` would do: sections, slabs and memory; raises what `run` would raise before work."""
     config = prepare_pipeline(pipeline, settings)
-    source = open_input(input, config.input, overrides)
+    source = open_input(input, config.input, overrides, look=look)
     options = make_options("cpu", None, workers, memory_bytes)
     if memory_bytes is None:
         options = enough_memory(config, source, options)
@@ -188,13 +196,40 @@ def prepare_pipeline(pipeline: str | Path | PipelineConfig, settings: Sequence[s
     return config.with_settings([settings] if isinstance(settings, str) else list(settings))
 
 
-def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any]) -> Any:
-    """Open the input of a run; what the caller says outranks what the pipeline file says."""
+def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any], *, look: bool = False) -> Any:
+    """Open the input of a run; what the caller says outranks what the pipeline file says.
+
+    Guesses that either of them accepts are accepted. With `look`, see `look_at`.
+    """
     facts = {k: v for k, v in stated.model_dump().items() if v is not None}
+    accepted = (*facts.get("accept_guess", ()), *_names(overrides.get("accept_guess") or ()))
     facts.update({k: v for k, v in overrides.items() if v is not None})
-    if isinstance(source, SliceSource) and not facts:
-        return source
-    return open_stack(source, **facts)
+    if accepted:
+        facts["accept_guess"] = accepted
+    opened = source if isinstance(source, SliceSource) and not facts else open_stack(source, **facts)
+    return look_at(opened) if look and isinstance(opened, Stack) else opened
+
+
+def look_at(stack: Stack) -> Stack:
+    """Return `stack` with what its own slices say of tilt, tracking and thickness weighed against what is known.
+
+    Reads some slices, once; a stack that was looked at, or that has no scale, comes back as it is.
+    """
+    if stack.evidence is not None or stack.calibration.others.get("in_voxels"):
+        return stack
+    try:
+        from fibtomo.pipeline.self_test import examine
+    except ModuleNotFoundError:
+        return stack
+    found = examine(stack)
+    calibration, findings = with_evidence(stack.calibration, found.evidence)
+    warnings = (Finding("self-test", text) for text in found.warnings)
+    problems = (*stack.problems, *findings, *warnings)
+    return replace(stack, calibration=calibration, problems=problems, evidence=tuple(found.evidence))
+
+
+def _names(names: str | Sequence[str]) -> Sequence[str]:
+    return (names,) if isinstance(names, str) else names
 
 
 def make_options(

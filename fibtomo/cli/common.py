@@ -3,7 +3,10 @@
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Signature, signature
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fibtomo.core.volume import ORIENTATIONS
 from fibtomo.errors import InputError
 
 _TITLE = 44
@@ -26,44 +30,22 @@ _TITLE = 44
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 110)
 
+_ACQUISITION = "Acquisition"
+
+
+def _fact(*names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002 - typer's name
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_ACQUISITION)
+
+
 VoxelNm = Annotated[
     str | None,
-    typer.Option(
+    _fact(
         "--voxel-nm",
         metavar="DZ DY DX",
         help="Slice thickness, pixel height and width in nm; or 'unknown' to run in voxels.",
-        rich_help_panel="Acquisition",
     ),
 ]
-ColumnAngle = Annotated[
-    float | None,
-    typer.Option("--column-angle-deg", help="Angle between the two columns.", rich_help_panel="Acquisition"),
-]
-YesNo = Annotated[str | None, typer.Option(metavar="yes|no")]
-TiltCorrected = Annotated[
-    str | None,
-    typer.Option("--tilt-corrected", metavar="yes|no", help="Scan corrected the tilt.", rich_help_panel="Acquisition"),
-]
-Tracked = Annotated[
-    str | None,
-    typer.Option("--tracked", metavar="yes|no", help="Field of view followed the face.", rich_help_panel="Acquisition"),
-]
-Channel = Annotated[
-    str | None, typer.Option("--channel", help="Detector, where there are several.", rich_help_panel="Acquisition")
-]
-Dataset = Annotated[
-    str | None, typer.Option("--dataset", help="Dataset inside an HDF5 file.", rich_help_panel="Acquisition")
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Bridge slices that cannot be read.", rich_help_panel="Acquisition")
-]
-Pattern = Annotated[
-    str | None,
-    typer.Option("--pattern", help="Read only files named so, as '*_SE.tif'.", rich_help_panel="Acquisition"),
-]
-KeepInfoBar = Annotated[
-    bool, typer.Option("--keep-info-bar", help="Do not cut the text bar off.", rich_help_panel="Acquisition")
-]
+Dataset = Annotated[str | None, _fact("--dataset", help="Dataset inside an HDF5 file.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.PARAM=VALUE", help="Change a parameter; STAGE=off leaves a stage out."),
@@ -72,30 +54,84 @@ Memory = Annotated[str | None, typer.Option("--memory", help="Budget of all bloc
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Blocks at a time.")]
 
 
+NoLook = Annotated[
+    bool, typer.Option("--no-look", help="Do not let the slices themselves speak about tilt and thickness.")
+]
+
+
 def stack_options(
-    voxel_nm: str | None = None,
-    column_angle_deg: float | None = None,
-    tilt_corrected: str | None = None,
-    tracked: str | None = None,
-    channel: str | None = None,
-    dataset: str | None = None,
-    skip_bad: bool = False,
-    pattern: str | None = None,
-    keep_info_bar: bool = False,
+    voxel_nm: VoxelNm = None,
+    column_angle_deg: Annotated[
+        float | None, _fact("--column-angle-deg", help="Angle between the two columns.")
+    ] = None,
+    tilt_corrected: Annotated[
+        str | None, _fact("--tilt-corrected", metavar="yes|no", help="Scan corrected the tilt.")
+    ] = None,
+    tracked: Annotated[
+        str | None, _fact("--tracked", metavar="yes|no", help="Field of view followed the face.")
+    ] = None,
+    overtilt_deg: Annotated[
+        float | None, _fact("--over-tilt-deg", "--overtilt-deg", help="Over-tilt of the face against the ion beam.")
+    ] = None,
+    face_tilt_deg: Annotated[
+        float | None, _fact("--face-tilt-deg", help="Measured angle between electron beam and face normal.")
+    ] = None,
+    sample_tilt_deg: Annotated[
+        float | None, _fact("--sample-tilt-deg", help="Tilt of the sample surface: stage tilt minus pre-tilt.")
+    ] = None,
+    orientation: Annotated[
+        str | None,
+        _fact("--orientation", metavar="HOW", help=f"How the images lie on the face: {', '.join(ORIENTATIONS)}."),
+    ] = None,
+    accept_guess: Annotated[
+        list[str] | None, _fact("--accept-guess", metavar="NAME", help="Let a guessed fact stand, as slice_nm.")
+    ] = None,
+    channel: Annotated[str | None, _fact("--channel", help="Detector, where there are several.")] = None,
+    dataset: Dataset = None,
+    shape: Annotated[
+        tuple[int, int, int] | None, _fact("--shape", metavar="Z Y X", help="Shape of raw voxels without a header.")
+    ] = None,
+    dtype: Annotated[str | None, _fact("--dtype", help="Type of raw voxels, as uint16.")] = None,
+    pattern: Annotated[str | None, _fact("--pattern", help="Read only files named so, as '*_SE.tif'.")] = None,
+    skip_bad: Annotated[bool, _fact("--skip-bad", help="Bridge slices that cannot be read.")] = False,
+    keep_info_bar: Annotated[bool, _fact("--keep-info-bar", help="Do not cut the text bar off.")] = False,
 ) -> dict[str, Any]:
-    """Turn command-line texts into keyword arguments of `open_stack`, leaving out what was not given."""
+    """Turn the command-line options of a stack into keyword arguments of `open_stack`, without what was not given."""
     options = {
         "voxel_nm": _voxel(voxel_nm),
         "column_angle_deg": column_angle_deg,
         "tilt_corrected": _yes_no("--tilt-corrected", tilt_corrected),
         "tracked": _yes_no("--tracked", tracked),
+        "overtilt_deg": overtilt_deg,
+        "face_tilt_deg": face_tilt_deg,
+        "sample_tilt_deg": sample_tilt_deg,
+        "orientation": orientation,
+        "accept_guess": tuple(accept_guess) if accept_guess else None,
         "channel": channel,
         "dataset": dataset,
-        "skip_bad": True if skip_bad else None,
+        "shape": shape,
+        "dtype": dtype,
         "pattern": pattern,
+        "skip_bad": True if skip_bad else None,
         "crop_info_bar": False if keep_info_bar else None,
     }
     return {k: v for k, v in options.items() if v is not None}
+
+
+def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `stack_options`; they reach it as one dictionary, its argument `stated`."""
+    theirs = signature(stack_options).parameters
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        stated = stack_options(**{name: values.pop(name) for name in theirs})
+        command(**values, stated=stated)
+
+    own = [p for name, p in signature(command).parameters.items() if name != "stated"]
+    parameters = [*own, *theirs.values()]
+    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options
 
 
 def _voxel(text: str | None) -> tuple[float, ...] | str | None:

@@ -1,6 +1,7 @@
 """``fibtomo info``, ``pipelines`` and ``stages``: what was read and believed, and what there is."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,63 +12,76 @@ from rich.table import Table
 from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console, errors
+from fibtomo.io.findings import Finding
 
 
 @app.command()
+@common.takes_stack
 def info(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="Folder or file of slices.")],
-    voxel_nm: common.VoxelNm = None,
-    column_angle_deg: common.ColumnAngle = None,
-    tilt_corrected: common.TiltCorrected = None,
-    tracked: common.Tracked = None,
-    channel: common.Channel = None,
-    dataset: common.Dataset = None,
-    skip_bad: common.SkipBad = False,
-    pattern: common.Pattern = None,
-    keep_info_bar: common.KeepInfoBar = False,
+    stated: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    no_look: common.NoLook = False,
 ) -> None:
-    """Print what was read from a stack, where each value comes from, and what is missing.
+    """Print what was read from a stack, where each value comes from, what it amounts to, and what is missing.
 
     Example: [bold]fibtomo info slices/[/bold]
     """
-    from fibtomo.core.resolve import resolve_geometry
-    from fibtomo.errors import CalibrationError
-    from fibtomo.io.describe import describe, describe_facts
-    from fibtomo.io.open import open_stack
+    from fibtomo import api
+    from fibtomo.io.describe import consequences, describe, describe_facts
+    from fibtomo.pipeline.config import InputConfig
 
-    options = common.stack_options(
-        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
-    )
     alone = describe_facts(Path(source))
     if alone is not None:
-        _print_values(*alone, as_json)
+        _print_values(alone[0], [], [Finding("vendor", text) for text in alone[1]], None, as_json)
         return
-    stack = open_stack(source, **options)
-    _print_values(describe(stack), list(stack.warnings), as_json)
-    if as_json:
-        return
+    stack = api.open_input(source, InputConfig(), stated, look=not no_look)
+    question = _question(stack)
+    _print_values(describe(stack), consequences(stack.calibration), stack.problems, question, as_json)
+
+
+def _question(stack: Any) -> str | None:
+    """What must be answered before this stack can run with estimated drift."""
+    from fibtomo.core.resolve import question_of_guesses, resolve_geometry
+    from fibtomo.errors import CalibrationError
+
     try:
-        geometry = resolve_geometry(stack.calibration, shear_from_images=True)
+        resolve_geometry(stack.calibration, shear_from_images=True)
     except CalibrationError as question:
-        errors.print(f"to run this stack: {question}", style="yellow", markup=False)
-        return
-    if stack.voxel_nm is not None:
-        true = " × ".join(f"{v:.5g}" for v in geometry.true_voxel_nm)
-        console.print(f"true spacing on the face (dz × dy × dx): {true} nm; y factor {geometry.y_factor:.5f}")
+        return str(question)
+    return question_of_guesses(stack.calibration, shear_from_images=True)
 
 
-def _print_values(rows: list[Any], warnings: list[str], as_json: bool) -> None:
+def _print_values(
+    facts: Sequence[Any], led_to: Sequence[Any], findings: Sequence[Finding], question: str | None, as_json: bool
+) -> None:
+    warnings = [f.message for f in findings if f.severity == "warning" and f.kind != "contradiction"]
+    clashes = [f.message for f in findings if f.kind == "contradiction"]
+    seen = [f.message for f in findings if f.kind == "evidence" and f.severity == "note"]
     if as_json:
-        document = [dict(zip(("name", "value", "origin", "confidence"), map(str, row), strict=True)) for row in rows]
-        print(json.dumps({"values": document, "warnings": warnings}, indent=1))  # noqa: T201
+        document = {
+            "values": [row._asdict() for row in facts],
+            "consequences": [row._asdict() for row in led_to],
+            "contradictions": clashes,
+            "evidence": seen,
+            "warnings": warnings,
+            "question": question,
+        }
+        print(json.dumps(document, indent=1))  # noqa: T201
         return
-    table = Table("what", "value", "origin", "confidence", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    console.print(table)
-    for text in warnings:
-        errors.print(f"warning: {text}", style="yellow", markup=False)
+    for title, rows in (("what", facts), ("what it amounts to", led_to)):
+        if rows:
+            table = Table(title, "value", "from", "confidence", box=None, header_style="bold")
+            for row in rows:
+                table.add_row(*(escape(str(cell)) for cell in row))
+            console.print(table)
+    for text in seen:
+        console.print(f"slices: {text}", markup=False)
+    for kind, texts in (("contradiction", clashes), ("warning", warnings)):
+        for text in texts:
+            errors.print(f"{kind}: {text}", style="yellow", markup=False)
+    if question:
+        errors.print(f"to run this stack: {question}", style="yellow", markup=False)
 
 
 def print_beliefs(stack: Any) -> None:

@@ -1,7 +1,7 @@
 """``fibtomo run``, ``plan`` and ``preview``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -19,20 +19,13 @@ Pipeline = Annotated[str, typer.Option("-p", "--pipeline", help="Shipped pipelin
 
 
 @app.command()
+@common.takes_stack
 def run(
     source: Input,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
+    stated: dict[str, Any],
     pipeline: Pipeline = "default",
     settings: common.Settings = None,
-    voxel_nm: common.VoxelNm = None,
-    column_angle_deg: common.ColumnAngle = None,
-    tilt_corrected: common.TiltCorrected = None,
-    tracked: common.Tracked = None,
-    channel: common.Channel = None,
-    dataset: common.Dataset = None,
-    skip_bad: common.SkipBad = False,
-    pattern: common.Pattern = None,
-    keep_info_bar: common.KeepInfoBar = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
     workers: common.Workers = None,
@@ -40,6 +33,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")] = False,
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not go on with an unfinished run.")] = False,
     keep_work: Annotated[bool, typer.Option("--keep-work", help="Keep intermediate arrays.")] = False,
+    no_look: common.NoLook = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Reconstruct, segment and measure a stack of slices.
@@ -48,11 +42,8 @@ def run(
     """
     from fibtomo import api
 
-    options = common.stack_options(
-        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
-    )
     config = api.prepare_pipeline(pipeline, settings or [])
-    stack = api.open_input(source, config.input, options)
+    stack = api.open_input(source, config.input, stated, look=not no_look)
     if not quiet:
         _introduce(stack, config.name)
     with common.BarObserver(quiet) as observer:
@@ -67,6 +58,7 @@ def run(
             workers=workers,
             memory_bytes=common.memory_bytes(memory),
             keep_work=keep_work,
+            look=not no_look,
             observer=observer,
             command=common.command_line(),
         )
@@ -106,21 +98,15 @@ def _conclude(result: "object") -> None:
 
 
 @app.command()
+@common.takes_stack
 def plan(
     source: Input,
+    stated: dict[str, Any],
     pipeline: Pipeline = "default",
     settings: common.Settings = None,
-    voxel_nm: common.VoxelNm = None,
-    column_angle_deg: common.ColumnAngle = None,
-    tilt_corrected: common.TiltCorrected = None,
-    tracked: common.Tracked = None,
-    channel: common.Channel = None,
-    dataset: common.Dataset = None,
-    skip_bad: common.SkipBad = False,
-    pattern: common.Pattern = None,
-    keep_info_bar: common.KeepInfoBar = False,
     workers: common.Workers = None,
     memory: common.Memory = None,
+    no_look: common.NoLook = False,
 ) -> None:
     """Print the sections, slabs and memory of a run without doing it.
 
@@ -128,11 +114,14 @@ def plan(
     """
     from fibtomo import api
 
-    options = common.stack_options(
-        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
-    )
     made = api.plan(
-        source, pipeline, settings=settings or [], workers=workers, memory_bytes=common.memory_bytes(memory), **options
+        source,
+        pipeline,
+        settings=settings or [],
+        workers=workers,
+        memory_bytes=common.memory_bytes(memory),
+        look=not no_look,
+        **stated,
     )
     table = Table("#", "section", "output z×y×x", "type", "slab", "halo", "blocks", "at once", "peak MiB", box=None)
     for p in made.sections:
@@ -150,22 +139,17 @@ def plan(
 
 
 @app.command()
+@common.takes_stack
 def preview(
     source: Input,
+    stated: dict[str, Any],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG file to write.")] = Path("preview.png"),
     stage: Annotated[str, typer.Option("--stage", help="Stage to try; with its default parameters or --set.")] = "",
     pipeline: Pipeline = "default",
-    slice_index: Annotated[int | None, typer.Option("--slice", help="Slice to look at; default: the middle.")] = None,
+    slice_index: Annotated[
+        int | None, typer.Option("--slice", help="Slice, -1 is the last; default: the middle.")
+    ] = None,
     settings: common.Settings = None,
-    voxel_nm: common.VoxelNm = None,
-    column_angle_deg: common.ColumnAngle = None,
-    tilt_corrected: common.TiltCorrected = None,
-    tracked: common.Tracked = None,
-    channel: common.Channel = None,
-    dataset: common.Dataset = None,
-    skip_bad: common.SkipBad = False,
-    pattern: common.Pattern = None,
-    keep_info_bar: common.KeepInfoBar = False,
 ) -> None:
     """Write a PNG of one slice before and after, with what was taken away.
 
@@ -179,10 +163,7 @@ def preview(
     from fibtomo.pipeline.preview import preview as make_preview
     from fibtomo.report.pictures import before_after, overlay, save_png, stretch
 
-    options = common.stack_options(
-        voxel_nm, column_angle_deg, tilt_corrected, tracked, channel, dataset, skip_bad, pattern, keep_info_bar
-    )
-    stack = open_stack(source, **options)
+    stack = open_stack(source, **stated)
     if stage:
         calls = [_stage_alone(stage, settings or [])]
     else:
@@ -193,7 +174,8 @@ def preview(
                 break
             if call.stage.apply is not None:
                 calls.append(call)
-    z = stack.spec.shape[0] // 2 if slice_index is None else slice_index
+    n = stack.spec.shape[0]
+    z = n // 2 if slice_index is None else slice_index + n * (-n <= slice_index < 0)
     made = make_preview(stack, calls, z)
     names = " + ".join(c.name for c in calls) or "nothing"
     before, after = made.before[z - made.z0], made.after[min(z - made.z0, len(made.after) - 1)]

@@ -2,57 +2,31 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import fields, replace
+from math import cos, radians
+from typing import Any
 
 import numpy as np
 
+from fibtomo.core.evidence import Evidence
+from fibtomo.core.resolve import face_angle_deg, outcome, shown
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
-from fibtomo.errors import InputError
+from fibtomo.io.facts import UserFacts, is_stated
 from fibtomo.io.findings import Finding
 
-_FIELDS = ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")
+_FIELDS = tuple(field.name for field in fields(Calibration) if field.name != "others")
 _UNSURE = ("default", "guess", "unknown")
 _TOLERANCE = 0.01
-
-
-@dataclass(frozen=True)
-class UserFacts:
-    """What the user states about the acquisition; None where nothing is stated."""
-
-    voxel_nm: Sequence[float | None] | Literal["unknown"] | None = None
-    column_angle_deg: float | None = None
-    tilt_corrected: bool | None = None
-    tracked: bool | None = None
-
-    @property
-    def in_voxels(self) -> bool:
-        """Whether the user wants to run without a scale."""
-        return self.voxel_nm == "unknown"
-
-    def calibration(self) -> Calibration:
-        """As values with their origin.
-
-        Raises
-        ------
-        InputError
-            The voxel size is not three positive lengths, or the angle makes no sense.
-        """
-        pixel, step = UNKNOWN, UNKNOWN
-        if self.voxel_nm is not None and not self.in_voxels:
-            dz, dy, dx = _three_lengths(self.voxel_nm)
-            step = Sourced(dz, "user", "given") if dz else UNKNOWN
-            pixel = Sourced((dy, dx), "user", "given") if dy and dx else UNKNOWN
-        angle = self.column_angle_deg
-        if angle is not None and not 20 <= angle <= 90:
-            raise InputError(f"column_angle_deg = {angle} must lie between 20 and 90 degrees")
-        return Calibration(
-            pixel_nm=pixel,
-            slice_nm=step,
-            column_angle_deg=_stated(None if angle is None else float(angle)),
-            tilt_corrected=_stated(self.tilt_corrected),
-            tracked=_stated(self.tracked),
-        )
+_SAME_DEG = 0.5
+_SAME_STRETCH = 0.02
+_SELF_TEST = "self-test of the slices"
+_SETTLED_BY = {
+    "tilt_corrected": "--tilt-corrected yes or no (tilt_corrected)",
+    "tracked": "--tracked yes or no (tracked)",
+    "orientation": "--orientation (orientation)",
+    "slice_nm": "--voxel-nm DZ DY DX (voxel_nm)",
+    "column_angle_deg": "--column-angle-deg (column_angle_deg)",
+}
 
 
 def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> tuple[Calibration, list[Finding]]:
@@ -76,24 +50,96 @@ def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> t
         What the user states cannot be.
     """
     stated = user.calibration()
-    findings: list[Finding] = []
     chosen: dict[str, Any] = {}
+    clashes: list[tuple[str, Sourced, Sourced]] = []
     for name in _FIELDS:
         order = reversed(sources) if name == "pixel_nm" else sources
         known = [value for c in (stated, *order) if (value := getattr(c, name))]
         sure = [value for value in known if value.confidence not in _UNSURE]
         chosen[name] = (sure or known or [UNKNOWN])[0]
-        findings += [_contradiction(name, sure[0], v) for v in sure[1:] if not _agree(sure[0].value, v.value)]
+        clashes += [(name, sure[0], other) for other in sure[1:] if not _agree(name, sure[0].value, other.value)]
     others: dict[str, Sourced] = {}
-    for source in reversed(sources):
+    for source in (*reversed(sources), stated):
         others.update(source.others)
     merged = Calibration(**chosen, others=others)
     if user.in_voxels:
         others["in_voxels"] = Sourced(True, "user: voxel size unknown", "given")
         merged = replace(merged, pixel_nm=UNKNOWN, slice_nm=UNKNOWN, slice_z_nm=UNKNOWN)
         text = "the run is in voxels: lengths, areas and volumes will have no physical unit"
-        return merged, [*findings, Finding("no-scale", text)]
-    return _true_spacing(merged, user, findings, volume)
+        return merged, [*(_clash(merged, *c) for c in clashes), Finding("no-scale", text)]
+    if user.voxel_nm is not None:
+        others.pop("in_voxels", None)
+    merged, findings = _true_spacing(merged, volume)
+    merged, more = _stretched_twice(merged)
+    return merged, [*(_clash(merged, *c) for c in clashes), *findings, *more]
+
+
+def with_evidence(calibration: Calibration, evidence: Sequence[Evidence]) -> tuple[Calibration, list[Finding]]:
+    """Weigh what the slices themselves say against what is known of them.
+
+    What is not known is filled in: as "measured" where the evidence is decisive, else as a "guess" (the orientation,
+    which mirrors or turns the specimen, only by decisive evidence). What is known is never changed; but where decisive
+    evidence contradicts anything that the user did not state, it becomes a "guess", which must be settled or accepted.
+
+    Returns
+    -------
+    Calibration, list of Finding
+        Contradictions are shown with what either answer makes of the voxels.
+    """
+    findings: list[Finding] = []
+    for item in evidence:
+        known: Sourced = getattr(calibration, item.fact)
+        if item.value is None or calibration.others.get("in_voxels"):
+            continue
+        if not known:
+            if item.fact == "orientation" and not item.decisive:
+                continue
+            confidence = "measured" if item.decisive else "guess"
+            calibration = replace(calibration, **{item.fact: Sourced(item.value, _SELF_TEST, confidence)})
+            severity: Any = "warning" if item.fact == "orientation" else "note"
+            text = f"{item.fact}: {shown(item.value)} follows from the slices themselves: {item.text}"
+            findings.append(Finding("evidence", text, severity, asks=item.fact))
+        elif _agree(item.fact, known.value, item.value, _slack(item)):
+            text = f"{item.fact}: {shown(known.value)} ({known.origin}) agrees with the slices: {item.text}"
+            findings.append(Finding("evidence", text, "note"))
+        elif is_stated(known) or not item.decisive:
+            text = (
+                f"{item.fact}: {shown(known.value)} ({known.origin}) is used, but the slices speak for "
+                f"{shown(item.value)}: {item.text}{_either(calibration, item)}"
+            )
+            severity = "warning" if item.decisive else "note"
+            findings.append(Finding("contradiction", text, severity, asks=item.fact))
+        else:
+            text = (
+                f"{item.fact}: {shown(known.value)} ({known.origin}) contradicts the slices, which say "
+                f"{shown(item.value)}: {item.text}{_either(calibration, item)}; settle it with "
+                f"{_SETTLED_BY[item.fact]}"
+            )
+            doubted = replace(known, origin=f"{known.origin}, contradicted by the slices", confidence="guess")
+            calibration = replace(calibration, **{item.fact: doubted})
+            findings.append(Finding("contradiction", text, asks=item.fact))
+    return calibration, findings
+
+
+def _either(calibration: Calibration, item: Evidence) -> str:
+    """What the known value and the evidence make of the voxels, side by side."""
+    known: Sourced = getattr(calibration, item.fact)
+    if item.fact == "orientation":
+        return ""
+    told = [
+        f"{shown(value)} ({origin}) makes {text}"
+        for value, origin in ((known.value, known.origin), (item.value, "slices"))
+        if (text := outcome(replace(calibration, **{item.fact: Sourced(value)})))
+    ]
+    return f"; {', '.join(told)}" if told else ""
+
+
+def _slack(item: Evidence) -> float:
+    """Difference that is still agreement: 2°, a tenth of a length, or twice the stated error."""
+    if not isinstance(item.value, int | float) or not item.value:
+        return 0.0
+    sigma = item.numbers.get(f"{item.fact}_sigma", 0.0)
+    return max(2.0, 2 * sigma) if item.fact.endswith("_deg") else max(0.1, 2 * sigma / abs(item.value))
 
 
 def slice_positions(
@@ -159,7 +205,7 @@ def _with_positions(calibration: Calibration, positions: Sourced) -> tuple[Calib
         median = float(np.median(np.diff(z)))
         if not nominal:
             nominal = Sourced(median, f"median step of {positions.origin}", "measured")
-        elif not _agree(median, nominal.value, 0.1):
+        elif not _agree("slice_nm", median, nominal.value, 0.1):
             text = (
                 f"slice thickness: {nominal.value:g} nm ({nominal.origin}), but the positions from {positions.origin} "
                 f"have a median step of {median:g} nm; the positions are used"
@@ -169,71 +215,67 @@ def _with_positions(calibration: Calibration, positions: Sourced) -> tuple[Calib
     return replace(calibration, slice_nm=nominal, slice_z_nm=z_nm), findings
 
 
-def _true_spacing(
-    merged: Calibration, user: UserFacts, findings: list[Finding], volume: bool
-) -> tuple[Calibration, list[Finding]]:
-    """Take a spacing as true where nobody says anything about tilt and it was stated as a voxel size."""
-    tilt_known = merged.tilt_corrected or (
-        merged.column_angle_deg and merged.column_angle_deg.confidence not in _UNSURE
-    )
-    scale = merged.pixel_nm and merged.slice_nm
-    if tilt_known or not scale:
-        return merged, findings
-    if user.voxel_nm is not None:
-        assumed = Sourced(True, "voxel size of the user taken as true spacing", "given")
+def _true_spacing(merged: Calibration, volume: bool) -> tuple[Calibration, list[Finding]]:
+    """Take a voxel size as the true spacing where it was stated as one and nothing tells of a tilted face.
+
+    The stack itself may still contradict it; see `with_evidence`.
+    """
+    nothing_told = not (merged.tilt_corrected or merged.column_angle_deg or merged.face_tilt_deg)
+    if not (nothing_told and merged.pixel_nm and merged.slice_nm):
+        return merged, []
+    if is_stated(merged.pixel_nm):
+        assumed = Sourced(True, "voxel size of the user taken as true spacing", "default")
         whose = "the given voxel size is taken as the true one"
     elif volume:
         assumed = Sourced(True, f"{merged.pixel_nm.origin} taken as true spacing", "default")
         whose = f"the voxel size in the file ({merged.pixel_nm.origin}) is taken as the true one"
     else:
-        return merged, findings
+        return merged, []
     text = (
         f"{whose}: y is not stretched for the tilt; if the rows are as scanned on a tilted face, say "
-        f"--tilt-corrected no --column-angle-deg 52"
+        f"--tilt-corrected no --column-angle-deg 52 (tilt_corrected=False, column_angle_deg=52)"
     )
-    return replace(merged, tilt_corrected=assumed), [*findings, Finding("tilt-assumed", text)]
+    return replace(merged, tilt_corrected=assumed), [Finding("tilt-assumed", text, asks="tilt_corrected")]
 
 
-def _contradiction(name: str, chosen: Sourced, other: Sourced) -> Finding:
+def _stretched_twice(merged: Calibration) -> tuple[Calibration, list[Finding]]:
+    """Doubt that rows are as scanned where the user's pixels are already taller by just the factor of the tilt."""
+    pixel, corrected, face = merged.pixel_nm, merged.tilt_corrected, face_angle_deg(merged)
+    if not (is_stated(pixel) and face and corrected.value is False) or is_stated(corrected):
+        return merged, []
+    dy, dx = pixel.value
+    if abs(dy / dx * cos(radians(face)) - 1) > _SAME_STRETCH:
+        return merged, []
+    doubted = Sourced(False, f"{corrected.origin}, contradicted by the stated pixel height", "guess")
     text = (
-        f"{name}: {_shown(chosen.value)} ({chosen.origin}) is used, but {other.origin} says {_shown(other.value)}; "
+        f"the stated pixel height is {dy / dx:.3f} × the width, just the factor of the tilt, but rows are not "
+        f"corrected according to {corrected.origin}: stretching them again would make the voxels too tall; say "
+        f"--tilt-corrected yes if {dy:g} nm is true to scale, or give the pixel height as scanned"
+    )
+    return replace(merged, tilt_corrected=doubted), [Finding("contradiction", text, asks="tilt_corrected")]
+
+
+def _clash(merged: Calibration, name: str, used: Sourced, other: Sourced) -> Finding:
+    """Two sure sources that differ, with what each makes of the voxels."""
+    told = [outcome(replace(merged, **{name: Sourced(value)})) for value in (used.value, other.value)]
+    either = f", which makes {told[0]} or {told[1]}" if all(told) and told[0] != told[1] else ""
+    text = (
+        f"{name}: {shown(used.value)} ({used.origin}) is used, but {other.origin} says {shown(other.value)}{either}; "
         f"check which is right"
     )
     return Finding("contradiction", text)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    values = np.atleast_1d(np.asarray(value))
-    if len(values) > 4:
-        return f"{values[0]:g} … {values[-1]:g} ({len(values)} values)"
-    return " × ".join(f"{v:.6g}" for v in values)
-
-
-def _agree(a: Any, b: Any, tolerance: float = _TOLERANCE) -> bool:
-    if isinstance(a, bool) or isinstance(b, bool):
-        return bool(a) == bool(b)
+def _agree(name: str, a: Any, b: Any, tolerance: float | None = None) -> bool:
+    if isinstance(a, bool | str) or isinstance(b, bool | str):
+        return bool(a == b)
     one, two = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return one.shape == two.shape and bool(np.allclose(one, two, rtol=tolerance, atol=0))
+    if one.shape != two.shape:
+        return False
+    if name.endswith("_deg"):
+        return bool(np.allclose(one, two, rtol=0, atol=_SAME_DEG if tolerance is None else tolerance))
+    return bool(np.allclose(one, two, rtol=_TOLERANCE if tolerance is None else tolerance, atol=0))
 
 
 def _has_gap(numbers: Sequence[int], step: int) -> bool:
     return any(b - a != step for a, b in itertools.pairwise(numbers))
-
-
-def _stated(value: Any) -> Sourced:
-    return UNKNOWN if value is None else Sourced(value, "user", "given")
-
-
-def _three_lengths(voxel_nm: Any) -> tuple[float | None, ...]:
-    try:
-        values = tuple(None if v is None else float(v) for v in voxel_nm)
-    except (TypeError, ValueError):
-        values = ()
-    if len(values) != 3 or any(v is not None and not (np.isfinite(v) and v > 0) for v in values):
-        raise InputError(
-            f"voxel_nm = {voxel_nm!r} must be three positive lengths in nm (slice thickness, pixel height and width), "
-            f"as in --voxel-nm 10 5 5, or 'unknown'"
-        )
-    return values

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fibtomo
 from fibtomo.core.source import ArraySource, SliceSource
 from fibtomo.core.volume import VolumeSpec, VoxelNm
 from fibtomo.errors import InputError, OutputError
 from fibtomo.io.itk import write_image
+from fibtomo.io.vendor.plain import OWN_SOFTWARE, SPECIMEN_FRAME
 
 FORMATS = (".tif", ".tiff", ".nrrd", ".mha", ".nii", ".nii.gz", ".raw", "folder of .tif")
 _BLOCK_BYTES = 64 * 2**20
@@ -178,6 +180,7 @@ def _tiff(path: Path, stack: SliceSource, scale: VoxelNm | None, progress: Progr
             resolution=(1 / scale[2], 1 / scale[1]) if scale and imagej else None,
             resolutionunit="NONE" if imagej else None,
             metadata=metadata,
+            software=_software(stack),
         )
 
 
@@ -193,7 +196,15 @@ def _folder(path: Path, stack: SliceSource, scale: VoxelNm | None, progress: Pro
             described |= {"resolution": (1 / scale[2], 1 / scale[1]), "resolutionunit": "NONE"}
         elif scale:
             described |= {"resolution": (_NM_PER_CM / scale[2], _NM_PER_CM / scale[1]), "resolutionunit": "CENTIMETER"}
-        tifffile.imwrite(path / f"slice_{k:0{digits}d}.tif", image, photometric="minisblack", **described)
+        tifffile.imwrite(
+            path / f"slice_{k:0{digits}d}.tif", image, photometric="minisblack", software=_software(stack), **described
+        )
+
+
+def _software(stack: SliceSource) -> str:
+    """Tag by which `open_stack` knows our own files and their frame again."""
+    frame = f" ({SPECIMEN_FRAME})" if stack.spec.frame == "specimen" else ""
+    return f"{OWN_SOFTWARE} {fibtomo.__version__}{frame}"
 
 
 def _nrrd(path: Path, stack: SliceSource, scale: VoxelNm | None, progress: Progress) -> None:

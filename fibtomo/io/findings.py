@@ -22,12 +22,15 @@ class Finding:
         "error" (a slice cannot be used), "warning" (the user should know) or "note" (nothing was lost).
     files
         Names of the files concerned.
+    asks
+        Fact of `Calibration` that would settle it; the finding goes once the user states that fact.
     """
 
     kind: str
     message: str
     severity: Severity = "warning"
     files: tuple[str, ...] = ()
+    asks: str = ""
 
 
 def listed(names: Sequence[object], most: int = 4) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.errors import InputError
-from fibtomo.io.calibrate import UserFacts, merge, selected, slice_positions
+from fibtomo.io.calibrate import merge, selected, slice_positions
+from fibtomo.io.doubts import still_open, turned_scan, vendor_warnings
+from fibtomo.io.facts import UserFacts
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.infobar import info_bar_rows
 from fibtomo.io.inputs import RawFacts, open_input
@@ -28,6 +30,11 @@ def open_stack(
     column_angle_deg: float | None = None,
     tilt_corrected: bool | None = None,
     tracked: bool | None = None,
+    overtilt_deg: float | None = None,
+    face_tilt_deg: float | None = None,
+    sample_tilt_deg: float | None = None,
+    orientation: str | None = None,
+    accept_guess: str | Sequence[str] = (),
     channel: str | None = None,
     dataset: str | None = None,
     slices: "slice | Sequence[int] | str | None" = None,
@@ -48,13 +55,24 @@ def open_stack(
         (z, y, x) or (c, z, y, x); or a `Stack`, whose facts are then overridden.
     voxel_nm
         (dz, dy, dx): slice thickness, pixel height and width in nm; a None entry is taken from the metadata;
-        "unknown" runs in voxels. If nobody says anything about tilt, it is taken as the true spacing.
+        "unknown" runs in voxels. If nothing tells of a tilted face, it is taken as the true spacing.
     column_angle_deg
-        Angle between electron and ion column.
+        Angle between electron and ion column; not the stage tilt.
     tilt_corrected
         Whether the stored rows already have true scale.
     tracked
         Whether the field of view followed the face.
+    overtilt_deg
+        Milling over-tilt of the face against the ion beam.
+    face_tilt_deg
+        Angle between electron beam and face normal where it was measured; replaces 90° − column angle − over-tilt.
+    sample_tilt_deg
+        Inclination of the sample surface (stage tilt minus signed pre-tilt of the holder).
+    orientation
+        How the stored images lie on the face: "upright" (surface at the top), "rotated-180", "flipped-rows" or
+        "flipped-columns"; undone when slices are read.
+    accept_guess
+        Facts that may stay guesses, such as "slice_nm"; without, a run in nm refuses to rest on a guess.
     channel
         Detector to read by default.
     dataset
@@ -82,7 +100,10 @@ def open_stack(
     InputError
         A stated value cannot be.
     """
-    facts = UserFacts(voxel_nm, column_angle_deg, tilt_corrected, tracked)
+    facts = UserFacts(
+        *(voxel_nm, column_angle_deg, tilt_corrected, tracked),
+        *(overtilt_deg, face_tilt_deg, sample_tilt_deg, orientation, accept_guess),
+    )
     if isinstance(path, Stack):
         return _restated(path, facts, channel, slices)
     place, opened = open_input(path, dataset, pattern, skip_bad, RawFacts(shape, dtype, offset))
@@ -166,9 +187,9 @@ def _calibration(
     calibration, more = merge(facts, [*sources, opened.calibration], volume=opened.volume)
     if calibration.slice_z_nm and len(calibration.slice_z_nm.value) != n_slices:
         calibration = replace(calibration, slice_z_nm=UNKNOWN)
-    if not (infos and infos[0][1].vendor == "TIFF" and calibration.pixel_nm.origin == "user"):
-        findings += [Finding("vendor", text) for text in infos[0][1].warnings] if infos else []
-    findings += [*more, *_changed_pixels(infos)]
+    if infos:
+        findings += vendor_warnings(infos[0][1], calibration)
+    findings += [*more, *_changed_pixels(infos), *turned_scan(infos, calibration)]
     if facts.in_voxels:
         return calibration, findings
     step, _ = (find_gaps(opened.numbers) if opened.numbers else None) or (0, [])
@@ -199,7 +220,7 @@ def _changed_pixels(infos: list[tuple[Path, VendorInfo]]) -> list[Finding]:
                 f"the pixel size changes within the stack: {first[1]:.6g} nm in {first_path.name}, {value[1]:.6g} nm "
                 f"in {path.name}; split the stack there, or give --voxel-nm to override"
             )
-            return [Finding("contradiction", text, files=(first_path.name, path.name))]
+            return [Finding("contradiction", text, files=(first_path.name, path.name), asks="pixel_nm")]
     return []
 
 
@@ -284,6 +305,6 @@ def _restated(stack: Stack, facts: UserFacts, channel: str | None, slices: Any) 
         calibration=selected(calibration, len(stack), chosen),
         chosen=part,
         numbers=tuple(stack.numbers[k] for k in chosen) if stack.numbers else None,
-        problems=(*stack.problems, *findings),
+        problems=(*still_open(stack.problems, facts.calibration()), *findings),
     )
     return changed.channel(_channel(stack.path, stack.readers, channel)) if channel else changed

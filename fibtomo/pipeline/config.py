@@ -24,6 +24,13 @@ class InputConfig(BaseModel):
     column_angle_deg: float | None = Field(None, description="Angle between the two columns.")
     tilt_corrected: bool | None = Field(None, description="Whether the scan corrected the tilt.")
     tracked: bool | None = Field(None, description="Whether the field of view followed the face.")
+    overtilt_deg: float | None = Field(None, description="Milling over-tilt of the face against the ion beam.")
+    face_tilt_deg: float | None = Field(None, description="Measured angle between electron beam and face normal.")
+    sample_tilt_deg: float | None = Field(None, description="Inclination of the sample surface.")
+    orientation: Literal["upright", "rotated-180", "flipped-rows", "flipped-columns"] | None = Field(
+        None, description="How the stored images lie on the face."
+    )
+    accept_guess: tuple[str, ...] | None = Field(None, description="Facts that may stay guesses, as slice_nm.")
 
 
 class OutputConfig(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import fibtomo
-from fibtomo.core.resolve import missing_scale
+from fibtomo.core.resolve import missing_scale, question_of_guesses
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import StageContext
 from fibtomo.core.volume import Table
@@ -24,7 +24,7 @@ from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
-from fibtomo.pipeline.report_data import input_record, kept_tables
+from fibtomo.pipeline.report_data import CALIBRATION, input_record, kept_tables
 from fibtomo.pipeline.scheduler import run_tasks
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
@@ -104,10 +104,18 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
     CalibrationError, PipelineError, DeviceMemoryError
         What stands in the way, in one sentence.
     """
-    question = missing_scale(source.calibration)
+    question = missing_scale(source.calibration) or question_of_guesses(
+        source.calibration, shear_from_images=_shear_from_images(config)
+    )
     if question:
         raise CalibrationError(question)
     return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
+
+
+def _shear_from_images(config: PipelineConfig) -> bool:
+    """Whether measured drift replaces the shear that follows from the acquisition."""
+    drift = any(call.stage.produces == "drift" for call in config.calls)
+    return drift and all(getattr(call.params, "shear", "auto") != "geometry" for call in config.calls)
 
 
 def execute(
@@ -161,8 +169,7 @@ def execute(
 
 def _calibration_record(source: SliceSource) -> dict[str, Any]:
     c = source.calibration
-    names = ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")
-    return {name: getattr(c, name).value for name in names}
+    return {name: getattr(c, name).value for name in CALIBRATION}
 
 
 def _run_sections(state: RunState, observer: Observer) -> None:

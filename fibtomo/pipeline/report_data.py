@@ -1,5 +1,6 @@
 """Gathers what the report shows from the folder of a run; the raw stack is shown where it is at hand."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.source import SliceSource
-from fibtomo.core.volume import Sourced, Table
+from fibtomo.core.volume import Calibration, Sourced, Table
 from fibtomo.errors import CalibrationError
 from fibtomo.pipeline.results import result_array
 from fibtomo.report import ReportData
 
-CALIBRATION = ("pixel_nm", "slice_nm", "slice_z_nm", "column_angle_deg", "tilt_corrected", "tracked")
+CALIBRATION = tuple(field.name for field in fields(Calibration) if field.name != "others")
+_SHOWN_WHEN_KNOWN = ("overtilt_deg", "face_tilt_deg", "sample_tilt_deg", "orientation")
 
 
 def report_data(
@@ -104,8 +106,9 @@ def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
 
 
 def known_values(source: Any) -> dict[str, Sourced]:
-    """Calibration and metadata of a stack by name, unknown calibration included."""
-    values: dict[str, Sourced] = {name: getattr(source.calibration, name) for name in CALIBRATION}
+    """Calibration and metadata of a stack by name; what decides the voxel size also where it is unknown."""
+    facts: dict[str, Sourced] = {name: getattr(source.calibration, name) for name in CALIBRATION}
+    values = {name: fact for name, fact in facts.items() if fact or name not in _SHOWN_WHEN_KNOWN}
     for name, value in getattr(source, "metadata", {}).items():
         if isinstance(value, Sourced) and name not in values and not isinstance(value.value, dict):
             values[name] = value

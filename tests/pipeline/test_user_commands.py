@@ -108,5 +108,5 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fibtomo.io.open.open_stack", interrupted)
+    monkeypatch.setattr("fibtomo.api.open_stack", interrupted)
     assert "run the same command again" in says(capsys, 130, "info", tmp_path)

@@ -9,7 +9,13 @@ from fibtomo.io.vendor.info import ProjectInfo, VendorInfo, sized
 from fibtomo.io.vendor.keys import Field, Keys, pixel_pair
 from fibtomo.io.vendor.markup import flatten, parse_xml
 from fibtomo.io.vendor.tifftags import TiffTags
-from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column
+from fibtomo.io.vendor.tilt import (
+    default_column_angle,
+    judge_tilt_correction,
+    no_ion_column,
+    read_column_angle,
+    sample_tilt,
+)
 from fibtomo.io.vendor.units import convert
 
 VENDOR = "Zeiss Atlas"
@@ -85,6 +91,7 @@ def read_atlas(tags: TiffTags) -> VendorInfo | None:
             pixel_nm=_pixel_nm(keys),
             column_angle_deg=column_angle,
             tilt_corrected=tilt_corrected,
+            sample_tilt_deg=sample_tilt(metadata.get("stage_tilt_deg", UNKNOWN), column_angle),
         ),
         metadata,
         None,
@@ -145,13 +152,15 @@ def read_atlas_project(folder: Path) -> ProjectInfo | None:
         return ProjectInfo(VENDOR, path, slice_z_nm_by_name=z_by_name, warnings=warnings)
     keys = Keys(flatten(root), path.name)
     raster = "Settings/Imaging/FibicsRasterInfo"
-    column_angle = keys.number("Settings/Options/MillToImgAngle", unit="deg", to="deg")
     calibration = Calibration(
         pixel_nm=pixel_pair(
             keys.length_nm(f"{raster}/PixelSizeY", unit="µm"), keys.length_nm(f"{raster}/PixelSizeX", unit="µm")
         ),
         slice_nm=keys.length_nm("Settings/Imaging/Interval", unit="µm"),
-        column_angle_deg=column_angle or default_column_angle(COLUMN_ANGLE_DEG, "Zeiss"),
+        column_angle_deg=read_column_angle(
+            keys.number("Settings/Options/MillToImgAngle", unit="deg", to="deg"),
+            default_column_angle(COLUMN_ANGLE_DEG, "Zeiss"),
+        ),
         tilt_corrected=keys.flag("Settings/Options/TiltCorrectionEnabled"),
         tracked=keys.flag("Settings/Options/TrackXSPosition"),
     )

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
-from fibtomo.core.volume import UNKNOWN, Calibration
+from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.vendor.info import VendorInfo, sized
 from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair, whole_numbers
-from fibtomo.io.vendor.tilt import default_column_angle
 
 VENDOR = "Hitachi"
-_ORTHOGONAL = ("NX9000", "SMF-1000")
+_COLUMN_ANGLES_DEG = {
+    "NX9000": Sourced(90.0, "Hitachi NX9000, columns at right angles", "default"),
+    "SMF-1000": Sourced(90.0, "SII SMF-1000, columns at right angles", "default"),
+    "NX5000": Sourced(58.0, "Hitachi NX5000, about 58°, not documented", "guess"),
+    "NX2000": Sourced(58.0, "Hitachi NX2000, about 58°, not documented", "guess"),
+}
 
 _SECTION = "[SemImageFile] "
 _FIELDS = (
@@ -29,21 +33,19 @@ def read_hitachi_txt(text: str, where: str, size: tuple[int, int] | None) -> Ven
     keys = Keys({key: value for key, value in parse_ini(text).items() if key.startswith(_SECTION)}, where)
     metadata = keys.collect(_FIELDS) | keys.date(_SECTION + "Date", _SECTION + "Time")
     instrument = metadata.get("instrument", UNKNOWN).value or "this instrument"
-    is_orthogonal = any(name in instrument.upper() for name in _ORTHOGONAL)
+    angle = next((a for name, a in _COLUMN_ANGLES_DEG.items() if name in instrument.upper()), UNKNOWN)
     length = keys.length_nm(_SECTION + "PixelSize", unit="nm")
     cols_said, rows_said = (*whole_numbers(keys.raw.get(_SECTION + "DataSize", "")), 0, 0)[:2]
     info = VendorInfo(
         VENDOR,
         Calibration(
             pixel_nm=pixel_pair(length, length),
-            column_angle_deg=default_column_angle(90.0, instrument) if is_orthogonal else UNKNOWN,
+            column_angle_deg=angle,
         ),
         metadata,
         rows_said or None,
         metadata.get("detector", UNKNOWN).value,
-        warnings=[]
-        if is_orthogonal
-        else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg"],
+        warnings=[] if angle else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg"],
         raw=dict(keys.raw),
     )
     return sized(info, *size, cols_said or None) if size else replace(info, image_rows=None)

@@ -209,12 +209,9 @@ def _info(header: DatHeader) -> VendorInfo:
     metadata = keys.collect(_FIELDS)
     metadata["detectors"] = Sourced(header.detectors, f"{keys.where} DetA to DetD", "given")
     warnings = ["Janelia headers do not tell the column angle (54° or 90° are in use): give --column-angle-deg"]
-    slice_nm = _slice_nm(keys)
-    if slice_nm:
-        warnings.append(f"slice thickness {slice_nm.value:g} nm follows from {slice_nm.origin}; check it")
     return VendorInfo(
         VENDOR,
-        Calibration(pixel_nm=pixel_pair(length, length), slice_nm=slice_nm),
+        Calibration(pixel_nm=pixel_pair(length, length), slice_nm=_slice_nm(keys)),
         metadata,
         header.rows,
         header.detectors[0],

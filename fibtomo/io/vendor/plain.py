@@ -1,6 +1,7 @@
 """Plain TIFF: ImageJ and OME descriptions, resolution tags. The last resort: such values are often wrong."""
 
 import re
+from dataclasses import replace
 
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.vendor.info import VendorInfo
@@ -10,6 +11,8 @@ from fibtomo.io.vendor.tifftags import TiffTags
 from fibtomo.io.vendor.units import convert, parse_quantity
 
 VENDOR = "TIFF"
+OWN_SOFTWARE = "fibtomo"
+SPECIMEN_FRAME = "specimen frame"
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 _LARGEST_PIXEL_NM = 10_000.0
 """Coarser resolution tags are dots per inch of a screen or printer (72 to 2540 dpi), not a calibration."""
@@ -25,6 +28,8 @@ def read_plain(tags: TiffTags) -> VendorInfo | None:
         calibration = Calibration(pixel_nm=_from_resolution(tags, _RESOLUTION_UNITS.get(tags.resolution_unit)))
     if not (calibration.pixel_nm or calibration.slice_nm):
         return None
+    if tags.software.startswith(OWN_SOFTWARE):
+        return VendorInfo(VENDOR, _own_export(calibration, tags.software))
     warnings = []
     if calibration.pixel_nm.confidence == "guess":
         dy, dx = calibration.pixel_nm.value
@@ -33,6 +38,22 @@ def read_plain(tags: TiffTags) -> VendorInfo | None:
             "check it or give --voxel-nm"
         )
     return VendorInfo(VENDOR, calibration, warnings=warnings)
+
+
+def _own_export(calibration: Calibration, software: str) -> Calibration:
+    """Take the scale of our own exports as given; in the specimen frame nothing is left to stretch or shear."""
+    origin = f"export of {software}"
+    known = {
+        name: replace(value, origin=origin, confidence="given")
+        for name in ("pixel_nm", "slice_nm")
+        if (value := getattr(calibration, name))
+    }
+    if SPECIMEN_FRAME in software:
+        known |= {
+            "tilt_corrected": Sourced(True, origin, "given"),
+            "column_angle_deg": Sourced(90.0, origin, "given"),
+        }
+    return replace(calibration, **known)
 
 
 def _from_resolution(tags: TiffTags, unit: str | None, origin: str = "TIFF resolution tags") -> Sourced:

@@ -7,7 +7,13 @@ from fibtomo.core.volume import UNKNOWN, Calibration
 from fibtomo.io.vendor.info import VendorInfo, sized
 from fibtomo.io.vendor.keys import Field, Keys, pixel_pair
 from fibtomo.io.vendor.tifftags import TiffTags
-from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column
+from fibtomo.io.vendor.tilt import (
+    default_column_angle,
+    judge_tilt_correction,
+    no_ion_column,
+    read_column_angle,
+    sample_tilt,
+)
 from fibtomo.io.vendor.units import decode
 
 VENDOR = "Zeiss SmartSEM"
@@ -67,9 +73,9 @@ def _from_keys(keys: Keys, tags: TiffTags) -> VendorInfo:
         instrument = metadata.get("instrument", UNKNOWN).value or "this instrument"
         warnings.append(no_ion_column(f"{instrument} (FIB Present = No)"))
     else:
-        column_angle = keys.number("AP_FIB_SEM_ANGLE", unit="deg", to="deg")
-        if not column_angle or not 20 <= column_angle.value <= 90:
-            column_angle = default_column_angle(COLUMN_ANGLE_DEG, "Zeiss")
+        column_angle = read_column_angle(
+            keys.number("AP_FIB_SEM_ANGLE", unit="deg", to="deg"), default_column_angle(COLUMN_ANGLE_DEG, "Zeiss")
+        )
     tilt_corrected, doubts = judge_tilt_correction(
         keys.flag("DP_TILT_CORRECTION"),
         metadata.get("tilt_correction_angle_deg", UNKNOWN),
@@ -81,7 +87,12 @@ def _from_keys(keys: Keys, tags: TiffTags) -> VendorInfo:
     length = keys.length_nm("AP_IMAGE_PIXEL_SIZE", "AP_PIXEL_SIZE", unit="nm")
     info = VendorInfo(
         VENDOR,
-        Calibration(pixel_nm=pixel_pair(length, length), column_angle_deg=column_angle, tilt_corrected=tilt_corrected),
+        Calibration(
+            pixel_nm=pixel_pair(length, length),
+            column_angle_deg=column_angle,
+            tilt_corrected=tilt_corrected,
+            sample_tilt_deg=sample_tilt(metadata.get("stage_tilt_deg", UNKNOWN), column_angle),
+        ),
         metadata,
         None,
         metadata.get("detector", UNKNOWN).value,

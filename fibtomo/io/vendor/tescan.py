@@ -7,7 +7,7 @@ from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.vendor.info import VendorInfo
 from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair
 from fibtomo.io.vendor.tifftags import TiffTags
-from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column
+from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column, sample_tilt
 from fibtomo.io.vendor.units import decode
 
 VENDOR = "TESCAN"
@@ -106,6 +106,7 @@ def from_keys(keys: Keys, size: tuple[int, int] | None) -> VendorInfo:
             slice_nm=keys.length_nm("[MAIN] PixelSizeZ", unit="m"),
             column_angle_deg=column_angle,
             tilt_corrected=tilt_corrected,
+            sample_tilt_deg=sample_tilt(metadata.get("stage_tilt_deg", UNKNOWN), column_angle),
         ),
         metadata,
         _image_rows(keys, size),

@@ -7,7 +7,7 @@ from fibtomo.io.vendor.info import VendorInfo, sized
 from fibtomo.io.vendor.keys import Field, Keys, parse_ini, pixel_pair
 from fibtomo.io.vendor.markup import flatten, parse_xml
 from fibtomo.io.vendor.tifftags import TiffTags, file_tail
-from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column
+from fibtomo.io.vendor.tilt import default_column_angle, judge_tilt_correction, no_ion_column, sample_tilt
 from fibtomo.io.vendor.units import decode
 
 VENDOR = "Thermo/FEI"
@@ -86,7 +86,16 @@ def read_thermo(tags: TiffTags) -> VendorInfo | None:
         doubts.append(f"{metadata['beam'].origin}: this is an ion-beam image, not a view of the milled face")
     info = VendorInfo(
         VENDOR,
-        Calibration(pixel_nm=pixel, column_angle_deg=column_angle, tilt_corrected=tilt_corrected),
+        Calibration(
+            pixel_nm=pixel,
+            column_angle_deg=column_angle,
+            tilt_corrected=tilt_corrected,
+            sample_tilt_deg=sample_tilt(
+                metadata.get("stage_tilt_deg", UNKNOWN),
+                column_angle,
+                ini.number(f"[{beam}] PreTilt", unit="rad", to="deg"),
+            ),
+        ),
         metadata,
         ini.count("[Image] ResolutionY"),
         metadata.get("detector", UNKNOWN).value,

@@ -28,6 +28,8 @@ class TiffTags:
         1 none, 2 inch, 3 centimetre.
     is_bigendian
         Byte order of binary tags.
+    software
+        Text of tag 305.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class TiffTags:
     resolution: tuple[float, float] = (0.0, 0.0)
     resolution_unit: int = 2
     is_bigendian: bool = False
+    software: str = ""
 
 
 def read_tiff_tags(path: Path) -> TiffTags | None:
@@ -68,6 +71,7 @@ def read_tiff_tags(path: Path) -> TiffTags | None:
                 resolution=(_ratio(page.tags.get(283)), _ratio(page.tags.get(282))),
                 resolution_unit=int(page.tags.valueof(296, 2)),
                 is_bigendian=tif.byteorder == ">",
+                software=str(page.tags.valueof(305, "")),
             )
     except (tifffile.TiffFileError, OSError, ValueError, TypeError, KeyError, IndexError, struct.error):
         return None

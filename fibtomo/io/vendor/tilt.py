@@ -4,6 +4,7 @@ from fibtomo.core.volume import UNKNOWN, Sourced
 
 _SAME_DEG = 0.5
 _OVERTILT_DEG = 3.0
+_ON_STAGE_DEG = 3.0
 
 
 def default_column_angle(angle_deg: float, vendor: str) -> Sourced:
@@ -14,6 +15,34 @@ def default_column_angle(angle_deg: float, vendor: str) -> Sourced:
 def no_ion_column(instrument: str) -> str:
     """Warning for an instrument that is no dual beam."""
     return f"no ion column is known for {instrument}, so the column angle is unknown: give --column-angle-deg"
+
+
+def read_column_angle(angle_deg: Sourced, default: Sourced) -> Sourced:
+    """Angle between the columns that an instrument states, or the default where it states none that can be."""
+    return angle_deg if angle_deg and 20 <= angle_deg.value <= 90 else default
+
+
+def sample_tilt(stage_tilt_deg: Sourced, column_angle_deg: Sourced, pre_tilt_deg: Sourced = UNKNOWN) -> Sourced:
+    """Tilt of the sample surface out of the horizontal: stage tilt minus signed pre-tilt of the holder.
+
+    Holders are rarely noted (one of 36° pre-tilt reads a stage tilt of 16° where a flat one reads 52°), and no header
+    explains the sign of a pre-tilt. A sum is believed only where it lays the surface normal to the ion beam, as
+    slice-and-view does; anything else is for the user to say. The stage tilt never stands for the column angle.
+
+    Examples
+    --------
+    >>> told = [Sourced(a, f"stage at {a:g}", "given") for a in (52.0, 16.0)]
+    >>> [sample_tilt(stage, Sourced(52.0), Sourced(36.0)).value for stage in told], sample_tilt(told[1], Sourced(52.0))
+    ([None, 52.0], Sourced(value=None, origin='unknown', confidence='unknown'))
+    """
+    if not (stage_tilt_deg and column_angle_deg):
+        return UNKNOWN
+    stage, pre = float(stage_tilt_deg.value), float(pre_tilt_deg.value or 0.0)
+    for tilt, sign in ((stage - pre, "−"), (stage + pre, "+")):
+        if abs(tilt - column_angle_deg.value) <= _ON_STAGE_DEG:
+            origin = stage_tilt_deg.origin + (f" {sign} {pre_tilt_deg.origin}" if pre else ", holder taken as flat")
+            return Sourced(round(tilt, 6), origin, "default")
+    return UNKNOWN
 
 
 def judge_tilt_correction(

@@ -10,7 +10,8 @@ from fibtomo.core.volume import Calibration, Sourced
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io import open as opening
 from fibtomo.io import vendor
-from fibtomo.io.calibrate import UserFacts, merge, slice_positions
+from fibtomo.io.calibrate import merge, slice_positions
+from fibtomo.io.facts import UserFacts
 from fibtomo.io.open import open_stack
 from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
 
@@ -93,7 +94,7 @@ def test_voxel_size_that_makes_no_sense(volume, voxel):
 
 
 def test_angle_that_makes_no_sense(volume):
-    with pytest.raises(InputError, match="column_angle_deg = 5 must lie between 20 and 90"):
+    with pytest.raises(InputError, match="column_angle_deg = 5.0 must lie between 20 and 90"):
         open_stack(volume, column_angle_deg=5)
 
 
