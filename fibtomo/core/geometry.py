@@ -78,6 +78,8 @@ class Geometry:
     def __post_init__(self) -> None:
         if np.shape(self.voxel_nm) != (3,) or not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
             raise InputError(f"voxel_nm = {self.voxel_nm} must be three positive lengths (dz, dy, dx) in nm")
+        dz, dy, dx = (float(v) for v in self.voxel_nm)
+        object.__setattr__(self, "voxel_nm", (dz, dy, dx))
         self._check_angles()
         if self.slice_z_nm is not None:
             z = tuple(float(v) for v in self.slice_z_nm)
