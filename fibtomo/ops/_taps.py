@@ -7,7 +7,7 @@ https://doi.org/10.1109/TASSP.1981.1163711); Lanczos with three lobes (Duchon 19
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ Float = NDArray[np.float64]
 
 _SNAP = 1e-7
 """Positions this near to a sample are that sample, so that rounding cannot blur an identity map."""
+
+PHASES = 512
+"""Places between two samples at which `phase_table` holds exact weights."""
 
 _MAX_NOISE_GAIN = 1.25
 """Largest sum of squared slice weights allowed for the sake of exact parabolas."""
@@ -90,6 +93,29 @@ def axis_taps(position: Any, count: int, step: float, kernel: Kernel) -> tuple[A
     offset = index - position
     *_, weight = _reproduce(*_weigh(offset / scale, kernel), offset, min(kernel.degree, 1))
     return index[0].astype(xp.int32), xp.ascontiguousarray(xp.moveaxis(weight, 0, -2), dtype=xp.float32)
+
+
+def phase_table(step: float, kernel: Kernel) -> tuple[NDArray[np.float32], int]:
+    """Weights for positions between two samples, for gathers whose positions differ from voxel to voxel.
+
+    Parameters
+    ----------
+    step, kernel
+        As for `axis_taps`, whose weights away from the edges these are.
+
+    Returns
+    -------
+    table, lead
+        (`PHASES` + 1, taps) float32 weights at 0, 1 / `PHASES`, ... 1 samples beyond a sample, to be interpolated
+        linearly, and how many samples before that sample the first tap lies. Nearest has one tap.
+    """
+    if kernel.radius < 1:
+        return np.ones((PHASES + 1, 1), dtype=np.float32), 0
+    scale = max(1.0, step) if kernel.widens else 1.0
+    first = floor(-kernel.radius * scale) + 1
+    offset = np.arange(first, ceil(1 + kernel.radius * scale))[:, None] - np.linspace(0, 1, PHASES + 1)
+    *_, weight = _reproduce(*_weigh(offset / scale, kernel), offset, min(kernel.degree, 1))
+    return np.ascontiguousarray(weight.T, dtype=np.float32), -first
 
 
 def slice_taps(z: Float, z_slices: Float, kernel: Kernel) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
