@@ -1,0 +1,140 @@
+"""What a slice leaves behind for the search of the specimen's face: its padding and two coarse pictures of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import namespace, to_host
+from fibtomo.core.volume import Table
+
+STRIPS = 24
+"""Strips across the slice, each of which gives one profile."""
+LONGEST = 512
+"""Points of the longest profile; longer ones are binned."""
+SAMPLES = 64
+"""Grey values kept along either axis of the slice."""
+_SAMPLE_PX = 3
+
+
+@dataclass(frozen=True)
+class StripLayout:
+    """How an axis of `length` pixels is binned, and one of `width` pixels cut into strips.
+
+    Examples
+    --------
+    >>> StripLayout.of(2000, 480)
+    StripLayout(bin_px=4, points=500, strip_px=20, strips=24)
+    """
+
+    bin_px: int
+    points: int
+    strip_px: int
+    strips: int
+
+    @classmethod
+    def of(cls, length: int, width: int) -> "StripLayout":
+        """Choose both for a slice."""
+        bin_px = -(-length // LONGEST)
+        strips = max(1, min(STRIPS, width // 8))
+        return cls(bin_px, length // bin_px, width // strips, strips)
+
+    @property
+    def centres_px(self) -> NDArray[np.float64]:
+        """(strips,) pixel at the middle of each strip."""
+        return (np.arange(self.strips) + 0.5) * self.strip_px - 0.5
+
+
+def measure_faces(slices: Any) -> Table:
+    """Reduce slices to what `find_face` needs.
+
+    Parameters
+    ----------
+    slices
+        (n, y, x) grey values of any real type.
+
+    Returns
+    -------
+    Table
+        ``padding`` (n, 4) constant lines at top, bottom, left and right; ``down`` (n, points, strips) and ``across``
+        profiles along y in strips across x, and along x in strips across y; ``samples`` (n, rows, columns) means of
+        3 × 3 pixels. Grey values are in standard deviations about the slice's mean, NaN on padding.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).normal(size=(1, 64, 96))
+    >>> image[0, :5] = 0
+    >>> table = measure_faces(image)
+    >>> table["padding"].tolist(), table["down"].shape, table["across"].shape
+    ([[5, 0, 0, 0]], (1, 64, 12), (1, 96, 8))
+    """
+    found: list[dict[str, Any]] = [_measure(slices[k]) for k in range(len(slices))]
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def _measure(image: Any) -> dict[str, Any]:
+    xp = namespace(image)
+    grey = image.astype(np.float32)
+    top, bottom, left, right = padding = _padding(grey)
+    rows, cols = grey.shape
+    inside = grey[top : rows - bottom, left : cols - right]
+    if not inside.size or float(inside.max()) <= float(inside.min()):
+        grey = xp.full_like(grey, xp.nan)
+    else:
+        seen = (inside - inside.mean()) / inside.std()
+        grey = xp.full_like(grey, xp.nan)
+        grey[top : rows - bottom, left : cols - right] = seen
+    return {
+        "padding": np.array(padding),
+        "down": _profiles(grey),
+        "across": _profiles(grey.T),
+        "samples": _samples(grey),
+    }
+
+
+def _padding(grey: Any) -> tuple[int, int, int, int]:
+    """Constant or void lines at top, bottom, left and right, each judged inside the other three."""
+    xp = namespace(grey)
+    rows, cols = grey.shape
+    box = [0, rows, 0, cols]
+    while box[0] < box[1] and box[2] < box[3]:
+        part = grey[box[0] : box[1], box[2] : box[3]]
+        low, high = xp.where(xp.isfinite(part), part, xp.inf), xp.where(xp.isfinite(part), part, -xp.inf)
+        before = list(box)
+        for axis in (0, 1):
+            varies = np.flatnonzero(to_host(low.min(axis=1 - axis) < high.max(axis=1 - axis)))
+            if not len(varies):
+                return rows, 0, cols, 0
+            start = box[2 * axis]
+            box[2 * axis : 2 * axis + 2] = [start + int(varies[0]), start + int(varies[-1]) + 1]
+        if box == before:
+            break
+    return box[0], rows - box[1], box[2], cols - box[3]
+
+
+def _profiles(grey: Any) -> Any:
+    """Profiles (points, strips) along the first axis; NaN where a bin or strip holds padding along that axis."""
+    xp = namespace(grey)
+    layout = StripLayout.of(*grey.shape)
+    used = grey[: layout.points * layout.bin_px, : layout.strips * layout.strip_px]
+    cells = used.reshape(layout.points, layout.bin_px, layout.strips, layout.strip_px)
+    finite = xp.isfinite(cells)
+    count = finite.sum(axis=(1, 3))
+    total = xp.where(finite, cells, 0).sum(axis=(1, 3))
+    enough = 2 * count > layout.bin_px * layout.strip_px
+    return to_host(xp.where(enough, total / xp.maximum(count, 1), xp.nan)).astype(np.float16)
+
+
+def sample_places(length: int) -> NDArray[np.int64]:
+    """First pixel of each 3-pixel cell that is sampled along an axis."""
+    return np.linspace(0, length - _SAMPLE_PX, min(SAMPLES, length // _SAMPLE_PX)).astype(np.int64)
+
+
+def _samples(grey: Any) -> Any:
+    rows, cols = (sample_places(length) for length in grey.shape)
+    total: Any = 0
+    for dy in range(_SAMPLE_PX):
+        for dx in range(_SAMPLE_PX):
+            total = total + grey[rows + dy][:, cols + dx]
+    return to_host(total / _SAMPLE_PX**2).astype(np.float16)
