@@ -28,32 +28,21 @@ def info(
     Example: [bold]fibtomo info slices/[/bold]
     """
     from fibtomo import api
+    from fibtomo.core.resolve import open_questions
     from fibtomo.io.describe import consequences, describe, describe_facts
     from fibtomo.pipeline.config import InputConfig
 
     alone = describe_facts(Path(source))
     if alone is not None:
-        _print_values(alone[0], [], [Finding("vendor", text) for text in alone[1]], None, as_json)
+        _print_values(alone[0], [], [Finding("vendor", text) for text in alone[1]], [], as_json)
         return
     stack = api.open_input(source, InputConfig(), stated, look=not no_look)
-    question = _question(stack)
-    _print_values(describe(stack), consequences(stack.calibration), stack.problems, question, as_json)
-
-
-def _question(stack: Any) -> str | None:
-    """What must be answered before this stack can run with estimated drift."""
-    from fibtomo.core.resolve import question_of_guesses, resolve_geometry
-    from fibtomo.errors import CalibrationError
-
-    try:
-        resolve_geometry(stack.calibration, shear_from_images=True)
-    except CalibrationError as question:
-        return str(question)
-    return question_of_guesses(stack.calibration, shear_from_images=True)
+    questions = open_questions(stack.calibration, shear_from_images=True)
+    _print_values(describe(stack), consequences(stack.calibration), stack.problems, questions, as_json)
 
 
 def _print_values(
-    facts: Sequence[Any], led_to: Sequence[Any], findings: Sequence[Finding], question: str | None, as_json: bool
+    facts: Sequence[Any], led_to: Sequence[Any], findings: Sequence[Finding], questions: Sequence[str], as_json: bool
 ) -> None:
     warnings = [f.message for f in findings if f.severity == "warning" and f.kind != "contradiction"]
     clashes = [f.message for f in findings if f.kind == "contradiction"]
@@ -65,7 +54,7 @@ def _print_values(
             "contradictions": clashes,
             "evidence": seen,
             "warnings": warnings,
-            "question": question,
+            "questions": questions,
         }
         print(json.dumps(document, indent=1))  # noqa: T201
         return
@@ -80,7 +69,7 @@ def _print_values(
     for kind, texts in (("contradiction", clashes), ("warning", warnings)):
         for text in texts:
             errors.print(f"{kind}: {text}", style="yellow", markup=False)
-    if question:
+    for question in questions:
         errors.print(f"to run this stack: {question}", style="yellow", markup=False)
 
 

@@ -15,6 +15,7 @@ GUESSES = (
 )
 """Facts on which lengths, areas and volumes in nm rest, by their names in `Calibration`."""
 
+_UNIT_SCALE = {"pixel_nm": Sourced((1.0, 1.0)), "slice_nm": Sourced(1.0), "slice_z_nm": Sourced(None)}
 _OPTIONS = {
     "pixel_nm": "--voxel-nm DZ DY DX (voxel_nm)",
     "slice_nm": "--voxel-nm DZ DY DX (voxel_nm)",
@@ -90,6 +91,8 @@ def question_of_guesses(calibration: Calibration, *, shear_from_images: bool = F
     told = [f"{n} = {shown(getattr(calibration, n).value)} ({getattr(calibration, n).origin})" for n in names]
     choices = [text for name in names if (text := alternatives(calibration, name))]
     ways = list(dict.fromkeys(_OPTIONS[name] for name in names))
+    if "tilt_corrected" in names and face_angle_deg(calibration) is None:
+        ways.append("--column-angle-deg 52 (column_angle_deg) if they are not")
     accept = " ".join(f"--accept-guess {name}" for name in names)
     return (
         f"results in nm would rest on a guess: {'; '.join(told + choices)}: state it with {' and '.join(ways)}, go on "
@@ -105,6 +108,16 @@ def face_angle_deg(calibration: Calibration) -> float | None:
     if not c.column_angle_deg:
         return None
     return 90.0 - float(c.column_angle_deg.value) - float(c.overtilt_deg.value or 0.0)
+
+
+def open_questions(calibration: Calibration, *, shear_from_images: bool) -> list[str]:
+    """Return everything that must be answered before results in nm can be had, most basic first."""
+    asked = (
+        missing_scale(calibration),
+        None if calibration.others.get("in_voxels") else _missing_geometry(calibration, shear_from_images),
+        question_of_guesses(calibration, shear_from_images=shear_from_images),
+    )
+    return [question for question in asked if question]
 
 
 def resolve_geometry(calibration: Calibration, *, shear_from_images: bool) -> Geometry:
@@ -209,7 +222,7 @@ def angles(calibration: Calibration) -> str:
 def outcome(calibration: Calibration) -> str:
     """True voxel and shear that a calibration leads to, for people; empty where they do not follow.
 
-    An uncorrected tilt at an unknown angle is shown at 52°, and says so.
+    Without a scale it is the factor of the rows. An uncorrected tilt at an unknown angle is shown at 52°.
 
     Examples
     --------
@@ -218,18 +231,20 @@ def outcome(calibration: Calibration) -> str:
     'voxel 10 × 6.345 × 5 nm, shear 1.231 px per slice unless tracked'
     """
     c = calibration
-    if c.others.get("in_voxels") or missing_scale(c) or c.tilt_corrected.value is None:
+    if c.others.get("in_voxels") or c.tilt_corrected.value is None:
         return ""
     at = ""
     if face_angle_deg(c) is None and not c.tilt_corrected.value:
         c, at = replace(c, column_angle_deg=Sourced(52.0)), " at a column angle of 52°"
+    if missing_scale(c):
+        return f"rows × {geometry_of(replace(c, **_UNIT_SCALE)).y_factor:.5g}{at}"
     geometry = geometry_of(c)
-    text = f"voxel {' × '.join(f'{v:.4g}' for v in geometry.true_voxel_nm)} nm"
+    text = f"voxel {' × '.join(f'{v:.4g}' for v in geometry.true_voxel_nm)} nm{at}"
     if geometry.face_angle_deg:
         shear = replace(geometry, tracked=False).shear_px_per_slice
         fixed = f"shear {shear:.4g} px per slice"
         text += {True: ", no shear", False: f", {fixed}"}.get(c.tracked.value, f", {fixed} unless tracked")
-    return text + at
+    return text
 
 
 def shown(value: object) -> str:

@@ -88,37 +88,39 @@ def with_evidence(calibration: Calibration, evidence: Sequence[Evidence]) -> tup
     """
     findings: list[Finding] = []
     for item in evidence:
-        known: Sourced = getattr(calibration, item.fact)
         if item.value is None or calibration.others.get("in_voxels"):
             continue
-        if not known:
-            if item.fact == "orientation" and not item.decisive:
-                continue
-            confidence = "measured" if item.decisive else "guess"
-            calibration = replace(calibration, **{item.fact: Sourced(item.value, _SELF_TEST, confidence)})
-            severity: Any = "warning" if item.fact == "orientation" else "note"
-            text = f"{item.fact}: {shown(item.value)} follows from the slices themselves: {item.text}"
-            findings.append(Finding("evidence", text, severity, asks=item.fact))
-        elif _agree(item.fact, known.value, item.value, _slack(item)):
-            text = f"{item.fact}: {shown(known.value)} ({known.origin}) agrees with the slices: {item.text}"
-            findings.append(Finding("evidence", text, "note"))
-        elif is_stated(known) or not item.decisive:
-            text = (
-                f"{item.fact}: {shown(known.value)} ({known.origin}) is used, but the slices speak for "
-                f"{shown(item.value)}: {item.text}{_either(calibration, item)}"
-            )
-            severity = "warning" if item.decisive else "note"
-            findings.append(Finding("contradiction", text, severity, asks=item.fact))
+        if getattr(calibration, item.fact):
+            fact, finding = _compared(calibration, item)
+        elif item.decisive or item.fact != "orientation":
+            fact, finding = _filled_in(item)
         else:
-            text = (
-                f"{item.fact}: {shown(known.value)} ({known.origin}) contradicts the slices, which say "
-                f"{shown(item.value)}: {item.text}{_either(calibration, item)}; settle it with "
-                f"{_SETTLED_BY[item.fact]}"
-            )
-            doubted = replace(known, origin=f"{known.origin}, contradicted by the slices", confidence="guess")
-            calibration = replace(calibration, **{item.fact: doubted})
-            findings.append(Finding("contradiction", text, asks=item.fact))
+            continue
+        calibration = replace(calibration, **{item.fact: fact})
+        findings.append(finding)
     return calibration, findings
+
+
+def _filled_in(item: Evidence) -> tuple[Sourced, Finding]:
+    """What only the slices tell; images that will be turned on reading are worth a warning."""
+    fact = Sourced(item.value, _SELF_TEST, "measured" if item.decisive else "guess")
+    text = f"{item.fact}: {shown(item.value)} follows from the slices themselves: {item.text}"
+    return fact, Finding("evidence", text, "warning" if item.fact == "orientation" else "note", asks=item.fact)
+
+
+def _compared(calibration: Calibration, item: Evidence) -> tuple[Sourced, Finding]:
+    """What is known beside what the slices tell; doubted where they are sure of the contrary."""
+    known: Sourced = getattr(calibration, item.fact)
+    head, said = f"{item.fact}: {shown(known.value)} ({known.origin})", shown(item.value)
+    if _agree(item.fact, known.value, item.value, _slack(item)):
+        return known, Finding("evidence", f"{head} agrees with the slices: {item.text}", "note")
+    why = f"{item.text}{_either(calibration, item)}"
+    if is_stated(known) or not item.decisive:
+        text = f"{head} is used, but the slices speak for {said}: {why}"
+        return known, Finding("contradiction", text, "warning" if item.decisive else "note", asks=item.fact)
+    text = f"{head} contradicts the slices, which say {said}: {why}; settle it with {_SETTLED_BY[item.fact]}"
+    doubted = replace(known, origin=f"{known.origin}, contradicted by the slices", confidence="guess")
+    return doubted, Finding("contradiction", text, asks=item.fact)
 
 
 def _either(calibration: Calibration, item: Evidence) -> str:
@@ -127,11 +129,11 @@ def _either(calibration: Calibration, item: Evidence) -> str:
     if item.fact == "orientation":
         return ""
     told = [
-        f"{shown(value)} ({origin}) makes {text}"
-        for value, origin in ((known.value, known.origin), (item.value, "slices"))
+        f"{shown(value)}: {text}"
+        for value in (known.value, item.value)
         if (text := outcome(replace(calibration, **{item.fact: Sourced(value)})))
     ]
-    return f"; {', '.join(told)}" if told else ""
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _slack(item: Evidence) -> float:
@@ -258,10 +260,10 @@ def _stretched_twice(merged: Calibration) -> tuple[Calibration, list[Finding]]:
 def _clash(merged: Calibration, name: str, used: Sourced, other: Sourced) -> Finding:
     """Two sure sources that differ, with what each makes of the voxels."""
     told = [outcome(replace(merged, **{name: Sourced(value)})) for value in (used.value, other.value)]
-    either = f", which makes {told[0]} or {told[1]}" if all(told) and told[0] != told[1] else ""
+    pair = f" ({shown(used.value)}: {told[0]}; {shown(other.value)}: {told[1]})" if all(told) else ""
     text = (
-        f"{name}: {shown(used.value)} ({used.origin}) is used, but {other.origin} says {shown(other.value)}{either}; "
-        f"check which is right"
+        f"{name}: {shown(used.value)} ({used.origin}) is used, but {other.origin} says {shown(other.value)}"
+        f"{pair if len(set(told)) > 1 else ''}; check which is right"
     )
     return Finding("contradiction", text)
 

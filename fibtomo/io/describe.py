@@ -78,8 +78,11 @@ def consequences(calibration: Calibration) -> list[Row]:
         Origin names the facts it rests on, confidence is that of the weakest; empty for a run in voxels.
     """
     c = calibration
-    if c.others.get("in_voxels") or missing_scale(c):
+    if c.others.get("in_voxels") or not (c.pixel_nm or c.column_angle_deg or c.face_tilt_deg):
         return []
+    scaled = not missing_scale(c)
+    if not scaled:
+        c = replace(c, pixel_nm=Sourced((1.0, 1.0)), slice_nm=Sourced(1.0), slice_z_nm=Sourced(None))
     face = face_angle_deg(c)
     assumed_flat = face is None and bool(c.tilt_corrected.value)
     if face is None and not assumed_flat:
@@ -89,10 +92,13 @@ def consequences(calibration: Calibration) -> list[Row]:
     corrected = c.tilt_corrected
     answers = (True, False) if corrected.value is None else (bool(corrected.value),)
     made = {a: geometry_of(replace(c, tilt_corrected=Sourced(a))) for a in answers}
-    rests = _weakest(c.pixel_nm, c.slice_nm, corrected, *([angle] if face else []))
+    tilt = (corrected, angle) if face else (corrected,)
     factors = {a: f"{g.y_factor:.6g}" for a, g in made.items()}
     voxels = {a: " × ".join(f"{v:.5g}" for v in g.true_voxel_nm) + " nm" for a, g in made.items()}
-    rows.append(Row("y factor", _if(factors, corrected), "face angle, tilt correction", rests))
+    rows.append(Row("y factor", _if(factors, corrected), "face angle, tilt correction", _weakest(*tilt)))
+    if not scaled:
+        return rows
+    rests = _weakest(c.pixel_nm, c.slice_nm, *tilt)
     rows.append(Row("true voxel (dz × dy × dx)", _if(voxels, corrected), "pixel, slice thickness, y factor", rests))
     if face:
         shears = {a: _shear(replace(g, tracked=False)) for a, g in made.items()}

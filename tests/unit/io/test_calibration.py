@@ -1,12 +1,17 @@
 """Which source wins, what is assumed, and that contradictions are shown."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fibtomo import phantom
 from fibtomo.core.resolve import resolve_geometry
-from fibtomo.core.volume import Calibration, Sourced
+from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io import open as opening
 from fibtomo.io import vendor
@@ -14,12 +19,24 @@ from fibtomo.io.calibrate import merge, slice_positions
 from fibtomo.io.facts import UserFacts
 from fibtomo.io.open import open_stack
 from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
+from fibtomo.phantom.headers import Frame, thermo_text
 
 TAGS = Calibration(
     pixel_nm=Sourced((5.0, 5.0), "tag", "given"),
     column_angle_deg=Sourced(52.0, "vendor default", "default"),
     tilt_corrected=Sourced(False, "tag", "given"),
 )
+FACTS = {
+    "pixel_nm": ((5.0, 5.0), (6.0, 6.0)),
+    "slice_nm": (10.0, 20.0),
+    "column_angle_deg": (52.0, 54.0),
+    "tilt_corrected": (True, False),
+    "tracked": (False, True),
+    "overtilt_deg": (1.0, 2.0),
+    "face_tilt_deg": (38.0, 36.0),
+    "sample_tilt_deg": (52.0, 50.0),
+    "orientation": ("upright", "rotated-180"),
+}
 PROJECT = Calibration(slice_nm=Sourced(20.0, "project", "given"), column_angle_deg=Sourced(54.0, "project", "given"))
 
 
@@ -94,7 +111,7 @@ def test_voxel_size_that_makes_no_sense(volume, voxel):
 
 
 def test_angle_that_makes_no_sense(volume):
-    with pytest.raises(InputError, match="column_angle_deg = 5.0 must lie between 20 and 90"):
+    with pytest.raises(InputError, match=r"column_angle_deg = 5\.0 must lie between 20 and 90"):
         open_stack(volume, column_angle_deg=5)
 
 
@@ -160,3 +177,119 @@ def test_only_three_files_are_asked_for_metadata(write_folder, volume, faked):
     open_stack(write_folder(volume))
     assert asked == ["slice_0000.tif", "slice_0003.tif", "slice_0005.tif"]
     assert opening.evenly(range(1)) == [0]
+
+
+@st.composite
+def told(draw):
+    """One fact as some sources tell it: confidence, or None where a source is silent."""
+    return [draw(st.sampled_from([None, "given", "measured", "default", "guess"])) for _ in range(4)]
+
+
+@given(told(), st.booleans(), st.sampled_from([n for n in FACTS if n != "pixel_nm"]))
+@settings(max_examples=80)
+def test_the_first_sure_source_wins_and_only_else_the_first_unsure(told, by_user, name):
+    values = [FACTS[name][k % 2] for k in range(4)]
+    sources = [
+        Calibration(**{name: Sourced(value, f"source {k}", confidence)}) if confidence else Calibration()
+        for k, (value, confidence) in enumerate(zip(values, told, strict=True))
+    ]
+    user = UserFacts(**{name: FACTS[name][0]}) if by_user and name in UserFacts.__dataclass_fields__ else UserFacts()
+    merged, findings = merge(user, sources, volume=False)
+    chosen = getattr(merged, name)
+    sure = [k for k, confidence in enumerate(told) if confidence in ("given", "measured")]
+    unsure = [k for k, confidence in enumerate(told) if confidence in ("default", "guess")]
+    stated = user != UserFacts()
+    expected = "user" if stated else f"source {(sure or unsure or [-1])[0]}"
+    assert chosen.origin == (expected if stated or sure or unsure else "unknown")
+    used = FACTS[name][0] if stated else values[(sure or [0])[0]]
+    clashes = [f for f in findings if f.kind == "contradiction"]
+    assert len(clashes) == sum(values[k] != used for k in (sure if stated else sure[1:]))
+
+
+@given(st.lists(st.sampled_from([None, "given", "default", "guess"]), min_size=3, max_size=3))
+def test_of_the_pixel_the_images_know_more_than_the_project(told):
+    sources = [
+        Calibration(pixel_nm=Sourced((k + 1.0, k + 1.0), f"source {k}", c)) if c else Calibration()
+        for k, c in enumerate(told)
+    ]
+    merged, _ = merge(UserFacts(), sources, volume=False)
+    sure = [k for k, c in enumerate(told) if c == "given"]
+    rest = [k for k, c in enumerate(told) if c]
+    assert merged.pixel_nm.origin == (f"source {(sure or rest)[-1]}" if rest else "unknown")
+
+
+def test_a_contradiction_shows_both_voxels():
+    project = replace(PROJECT, tilt_corrected=Sourced(True, "project", "given"))
+    _, (finding,) = merge(UserFacts(), [project, TAGS], volume=False)
+    assert "yes: voxel 20 × 5 × 5 nm" in finding.message
+    assert "no: voxel 20 × 6.18 × 5 nm" in finding.message
+
+
+@pytest.mark.parametrize("stage_tilt", [0.0, 16.0, 38.0, 54.0])
+def test_the_stage_tilt_is_never_the_column_angle(tmp_path, stage_tilt):
+    run = phantom.acquire(shape=(2, 24, 32), artefacts="none", oversample=1)
+    header = re.sub(
+        r"(StageTa|StageT)=\S+", rf"\1={np.radians(stage_tilt):.9g}", thermo_text(Frame.of(run.truth, 0, 0))
+    )
+    for k, image in enumerate(run.slices):
+        tags = [(34682, 2, 0, header.encode() + b"\0", True)]
+        tifffile.imwrite(tmp_path / f"s_{k}.tif", image, metadata=None, extratags=tags)
+    stack = open_stack(tmp_path, voxel_nm=(10, None, None))
+    assert stack.metadata["stage_tilt_deg"].value == pytest.approx(stage_tilt, abs=1e-6)
+    assert stack.calibration.column_angle_deg == Sourced(52.0, "Thermo/FEI default", "default")
+    geometry = resolve_geometry(stack.calibration, shear_from_images=True)
+    assert geometry.y_factor == pytest.approx(1.26902, abs=1e-5)
+    assert stack.calibration.sample_tilt_deg.value == (pytest.approx(54.0) if stage_tilt == 54 else None)
+
+
+def test_pixels_that_are_stretched_already_are_not_stretched_again():
+    merged, findings = merge(UserFacts(voxel_nm=(10, 6.345, 5)), [TAGS], volume=False)
+    assert merged.tilt_corrected.confidence == "guess"
+    assert any("1.269 × the width" in f.message and "--tilt-corrected yes" in f.message for f in findings)
+    for stated in (True, False):
+        merged, findings = merge(UserFacts((10, 6.345, 5), tilt_corrected=stated), [TAGS], volume=False)
+        assert merged.tilt_corrected == Sourced(stated, "user", "given")
+        assert not any("times the width" in f.message for f in findings)
+
+
+def test_a_thickness_alone_says_nothing_of_the_tilt():
+    tags = replace(TAGS, tilt_corrected=UNKNOWN)
+    for voxel in ((10, None, None), (10, 5, 5)):
+        merged, _ = merge(UserFacts(voxel_nm=voxel), [tags], volume=False)
+        assert not merged.tilt_corrected
+
+
+def test_warnings_go_when_they_are_answered(write_folder, volume, faked):
+    doubts = ["rows may be true: give --tilt-corrected yes or no", "no ion column: give --column-angle-deg", "damaged"]
+    faked(lambda path: VendorInfo("X", Calibration(pixel_nm=TAGS.pixel_nm), warnings=doubts))
+    folder = write_folder(volume)
+    assert open_stack(folder).warnings == doubts
+    assert open_stack(folder, tilt_corrected=True).warnings == doubts[1:]
+    answered = {"tilt_corrected": False, "column_angle_deg": 54}
+    assert open_stack(folder, **answered).warnings == ["damaged"]
+    assert open_stack(open_stack(folder), **answered).warnings == ["damaged"]
+
+
+@pytest.mark.parametrize("names", ["slice", ("slice_nm", "dz")])
+def test_a_guess_that_cannot_be_accepted(volume, names):
+    with pytest.raises(InputError, match=r"--accept-guess \w+ .* there are pixel_nm, slice_nm"):
+        open_stack(volume, accept_guess=names)
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ({"overtilt_deg": 80}, "over-tilt 80"),
+        ({"face_tilt_deg": 95}, "face_tilt_deg = 95"),
+        ({"sample_tilt_deg": 120}, "120"),
+    ],
+)
+def test_angles_that_cannot_be(volume, fact, words):
+    with pytest.raises(InputError, match=words):
+        open_stack(volume, **fact)
+
+
+def test_a_scale_ends_a_run_in_voxels(volume):
+    stack = open_stack(open_stack(volume, voxel_nm="unknown"), voxel_nm=(10, 5, 5))
+    assert stack.spec.unit == "nm"
+    assert resolve_geometry(stack.calibration, shear_from_images=True).voxel_nm == (10, 5, 5)
