@@ -19,6 +19,7 @@ Float = NDArray[np.float64]
 _MAX_COHERENCE2 = 0.98
 _NEWTON_STEPS = 6
 _LOBE_PX = 8.0  # a peak farther than this from the highest one is its rival
+_LEAST_PERIOD_PX = 12.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class PairShift:
         Highest other peak, relative to this one.
     disagreement
         Distance between the shifts from the lower and the upper half of the band, in their standard deviations.
+    rival_px
+        (dy, dx) from this peak to the other one.
+    roundness
+        1 where the shift is known equally well in all directions, 0 where only one direction is known (lamellae).
     """
 
     shift_px: tuple[float, float]
@@ -50,14 +55,24 @@ class PairShift:
     significance: float
     rival: float
     disagreement: float
+    rival_px: tuple[float, float] = (0.0, 0.0)
+    roundness: float = 1.0
 
     @property
     def confidence(self) -> float:
         """0 (refused) to 1; the limits lie between the true and the false locks of phantoms."""
         return _ramp(self.significance, 7.0, 10.0) * _ramp(self.rival, 0.75, 0.5) * _ramp(self.disagreement, 6.0, 4.0)
 
+    @property
+    def periodic_confidence(self) -> float:
+        """Confidence up to a step from peak to peak: that of a lattice, whose few waves agree almost perfectly."""
+        if np.hypot(*self.rival_px) < _LEAST_PERIOD_PX:
+            return 0.0
+        alike = _ramp(self.coherence, 0.8, 0.9) * _ramp(self.roundness, 0.1, 0.3)
+        return alike * _ramp(self.significance, 4.5, 6.5) * _ramp(self.disagreement, 6.0, 4.0)
 
-REFUSED = PairShift((0.0, 0.0), (np.inf, np.inf), 0.0, 0.0, 0.0, 1.0, np.inf)
+
+REFUSED = PairShift((0.0, 0.0), (np.inf, np.inf), 0.0, 0.0, 0.0, 1.0, np.inf, (0.0, 0.0), 0.0)
 
 
 def _ramp(value: float, zero: float, one: float) -> float:
@@ -120,7 +135,9 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
     if np.abs(highest - shift).max() > 1 / HIGHEST:
         shift = _climb(weighted, highest, a, b, band)
     fisher = 2 * independent * squared / (1 - squared) * band.squares
-    height = float(_turned(weighted, shift, band).sum())
+    turned = _turned(weighted, shift, band)
+    height = float(turned.sum())
+    rival, rival_shift = _rival(surface, shift, height, band, reach)
     spread = (float((abs(weighted) ** 2).sum()) / 2 / independent) ** 0.5
     power = mean_power * band.samples
     common = np.cumsum(np.clip(coherence, 0, 1) * power)
@@ -132,8 +149,10 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
         coherence=float(np.clip(np.average(coherence[: middle + 1], weights=power[: middle + 1]), 0, 1)),
         wavelength_px=float(band.binning / radius),
         significance=height / max(spread, 1e-30),
-        rival=_rival(surface, shift, height, band, reach),
+        rival=rival,
         disagreement=_disagreement(weighted, shift, fisher, (a, b), band),
+        rival_px=_pixels(rival_shift - shift, band),
+        roundness=_roundness(turned, band),
     )
 
 
@@ -237,15 +256,28 @@ def _climb(weighted: Any, start: Float, a: SliceSpectrum, b: SliceSpectrum, band
     return shift
 
 
-def _rival(surface: Any, shift: Float, height: float, band: Band, reach: tuple[float, float]) -> float:
+def _roundness(turned: Any, band: Band) -> float:
+    """Smaller over larger curvature of the peak, along its principal directions."""
+    wy, wx = 2 * np.pi * band.freq_y, 2 * np.pi * band.freq_x
+    power = to_host(turned).astype(np.float64)
+    rows = power.sum(axis=1), (power * wx).sum(axis=1), (power * wx**2).sum(axis=1)
+    yy, yx, xx = (rows[0] * wy**2).sum(), (rows[1] * wy).sum(), rows[2].sum()
+    low, high = np.linalg.eigvalsh([[yy, yx], [yx, xx]])
+    return float(np.clip(low / max(high, 1e-30), 0, 1))
+
+
+def _rival(surface: Any, shift: Float, height: float, band: Band, reach: tuple[float, float]) -> tuple[float, Float]:
+    """Height of the highest other peak, relative to this one, and its shift."""
     xp = namespace(surface)
     y, x = _grid(band)
     outside = (y[:, None] - shift[0]) ** 2 + (x - shift[1]) ** 2 > _LOBE_PX**2
     outside &= (np.abs(y) <= reach[0])[:, None] & (np.abs(x) <= reach[1])
     if not outside.any():
-        return 0.0
-    highest = float(xp.where(xp.asarray(outside), surface, -xp.inf).max()) * surface.size / 2
-    return max(0.0, highest) / max(height, 1e-30)
+        return 0.0, shift
+    others = xp.where(xp.asarray(outside), surface, -xp.inf)
+    iy, ix = divmod(int(others.argmax()), surface.shape[1])
+    highest = float(others[iy, ix]) * surface.size / 2
+    return max(0.0, highest) / max(height, 1e-30), np.array([y[iy], x[ix]])
 
 
 def _disagreement(

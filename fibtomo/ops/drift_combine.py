@@ -7,11 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.core.drift import Drift
-from fibtomo.errors import InputError
+from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
 from fibtomo.ops.reference import blend_reference, track_reference
 from fibtomo.ops.slice_quality import find_bad_slices
-from fibtomo.ops.slow_motion import ExpectedMotion, replace_line, settle_line
+from fibtomo.ops.slow_motion import (
+    PLAUSIBLE_DRIFT_PX,
+    AxisLine,
+    ExpectedMotion,
+    judge_line,
+    replace_line,
+    take_lines,
+)
+from fibtomo.ops.structure_walk import Walks, measure_walk, without_walk
 from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
 
 Float = NDArray[np.float64]
@@ -24,8 +32,11 @@ _ONLY_IMAGES = (
 )
 _STRAIGHT_FROM_GEOMETRY = (
     "No static reference decides the slow part: its straight line is what geometry and images agree on, its bends are "
-    "what the images show."
+    "what the images show beyond what changing structure explains."
 )
+_NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next peak, up to which it is meant
+_LATTICE_TRUST = 0.7
+_LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
 
 def combine_slabs(
@@ -44,29 +55,43 @@ def combine_slabs(
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
-    pairs = _pairs(column, reasons)
+    known = options.slope_px_per_slice != (0.0, 0.0) or not allowed
+    motions = [m.shifts_px for m in allowed] + [options.expected_px(n)] * known
+    pairs, periodic = _pairs(column, reasons, motions)
     track = solve_trajectory(n, pairs)
     if automatic:
         reasons = dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
-    notes = [_closure_note(track, pairs)]
-    walk = structure_walk(column, pairs)
-    if options.reference_roi is None:
-        shifts, slow_sigma, identifiable = track.shifts_px, _walk_sigma(n, *walk), False
-        notes.append(_ONLY_IMAGES)
+    walk = measure_walk(column, pairs)
+    notes = [_closure_note(track, pairs, periodic)]
+    slow_sigma, identifiable = walk.sigma_px(n), False
+    if options.reference_roi is not None:
+        shifts, slow_sigma, found = _referenced(track, column["patches"], options, usable, walk)
+        identifiable = found >= 0.5 * usable.sum()
+        notes.append(f"The static reference was found on {found} of {int(usable.sum())} usable slices.")
+    elif track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
+        motion = _assumed_motion(allowed)
+        track = solve_trajectory(n, pairs, None if motion is None else motion.shifts_px)
+        shifts = track.shifts_px
+        notes.append(_unmeasured_note(track, motion))
     else:
-        shifts, slow_sigma, known = _referenced(track, column["patches"], options, usable, walk)
-        identifiable = known >= 0.5 * usable.sum()
-        notes.append(f"The static reference was found on {known} of {int(usable.sum())} usable slices.")
+        lines = judge_line(_gaps_filled(track), _end_sigma(walk, track), usable, allowed)
+        expected = lines[0].expected if lines else None
+        if not track.measured.all() and expected is not None:
+            track = solve_trajectory(n, pairs, expected.shifts_px)
+        shifts = track.shifts_px
+        notes.append(_ONLY_IMAGES)
+        if options.slow == "auto":
+            shifts, bends = without_walk(shifts, walk.seen)
+            shifts = take_lines(shifts, lines, usable)
+            slow_sigma = np.hypot(bends, _line_sigma(n, slow_sigma[-1], lines))
+            agreed = bool(lines) and all(line.agrees for line in lines)
+            notes[-1:] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
     if options.slow == "expected":
         for axis in (0, 1):
             shifts = replace_line(shifts, options.expected_px(n), usable, axis)
         notes.append("The straight-line part of the motion was replaced by the expected slope.")
-    elif options.slow == "auto" and not identifiable:
-        shifts, decided = settle_line(shifts, float(slow_sigma[-1]), usable, allowed)
-        if decided:
-            notes[-1:] = [*decided, _STRAIGHT_FROM_GEOMETRY]
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
     return Drift(
@@ -81,36 +106,44 @@ def combine_slabs(
     )
 
 
-def _pairs(column: Mapping[str, Any], reasons: Mapping[int, str]) -> Pairs:
-    """Measured pairs; those that touch a slice without usable content weigh nothing."""
+def _pairs(
+    column: Mapping[str, Any], reasons: Mapping[int, str], motions: Sequence[Float]
+) -> tuple[Pairs, NDArray[np.bool_]]:
+    """Measured pairs, and which of them geometry lifted out of a lattice of equally good shifts.
+
+    Pairs that touch a slice without usable content weigh nothing.
+    """
     silent = np.zeros(len(column["mean"]), dtype=bool)
     silent[[k for k, reason in reasons.items() if reason.startswith(_UNUSABLE)]] = True
     first, second = column["first"].astype(np.int64), column["second"].astype(np.int64)
-    weight = np.where(silent[first] | silent[second], 0.0, column["pair_confidence"])
-    return Pairs(first, second, column["shift_px"].reshape(-1, 2), column["sigma_px"].reshape(-1, 2), weight)
+    shift, confidence = column["shift_px"].reshape(-1, 2), column["pair_confidence"]
+    away = [np.linalg.norm(shift - (motion[second] - motion[first]), axis=1) for motion in motions]
+    period = np.linalg.norm(column["rival_px"], axis=1)
+    # over more than one slice the whole lattice changes and takes the peak with it
+    nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & (second - first == 1)
+    periodic = np.where(nearest, _LATTICE_TRUST * column["periodic_confidence"], 0.0)
+    weight = np.where(silent[first] | silent[second], 0.0, np.maximum(confidence, periodic))
+    return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
+        weight > 0
+    )
 
 
-def structure_walk(column: Mapping[str, Any], pairs: Pairs) -> tuple[float, float]:
-    """Velocity that changing structure feigns, in px per slice, and the slices over which it persists.
+def _assumed_motion(allowed: Sequence[ExpectedMotion]) -> ExpectedMotion | None:
+    """What to assume of the motion when the images do not show it.
 
-    A structure of length λ with N_f features in view and slices dz apart moves the correlation by 0.9 dz/√N_f per
-    slice, and end to end by 0.45 √(N dz λ/N_f), which sets its memory to λ/(8 dz) slices. The coherence of
-    neighbours, 1 − (2π dz/λ)²/6 for an isotropic structure, tells dz/λ.
+    Raises
+    ------
+    CalibrationError
+        Geometry allows several motions.
     """
-    neighbours = (pairs.second - pairs.first == 1) & (pairs.weight > 0) & (column["wavelength_px"] > 0)
-    if not neighbours.any():
-        return 0.0, 1.0
-    wavelength = float(np.median(column["wavelength_px"][neighbours]))
-    coherence = float(np.median(column["coherence"][neighbours]))
-    step = np.sqrt(6 * max(1 - coherence, 1e-4)) / (2 * np.pi)
-    features = max(float(np.median(column["area_px"])) / wavelength**2, 1.0)
-    return 0.9 * step * wavelength / features**0.5, 1 / (8 * step)
-
-
-def _walk_sigma(n: int, velocity_px: float, memory_slices: float) -> Float:
-    """(n,) spread of a path whose velocity forgets itself over `memory_slices` (Ornstein-Uhlenbeck)."""
-    t = np.arange(n) / memory_slices
-    return velocity_px * memory_slices * np.sqrt(2 * np.maximum(t - 1 + np.exp(-t), 0))
+    distinct = {tuple(np.round(motion.shifts_px[-1], 6)): motion for motion in allowed}
+    if len(distinct) > 1:
+        raise CalibrationError(
+            "no two slices are alike enough to measure how they move (too little structure, lamellae or too thick "
+            "slices), and it is not known whether the field of view followed the face: add --tracked yes or "
+            "--tracked no (Python: tracked=True or False)"
+        )
+    return next(iter(distinct.values()), None)
 
 
 def _referenced(
@@ -118,7 +151,7 @@ def _referenced(
     patches: Any,
     options: DriftOptions,
     usable: NDArray[np.bool_],
-    walk: tuple[float, float],
+    walk: Walks,
 ) -> tuple[Float, Float, int]:
     """Trajectory with its slow part from the reference, its standard deviation, and the slices that show it."""
     if options.reference_roi is None:
@@ -126,7 +159,8 @@ def _referenced(
     expected = np.array([whole_offset(k, options) for k in range(len(usable))], dtype=np.float64)
     roi, margin = options.reference_roi, options.reference_margin_px
     reference, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
-    shifts, slow_sigma = blend_reference(track.shifts_px, reference, sigma, *walk, breaks=track.breaks)
+    known = walk.rule.velocity_px, walk.rule.memory_slices
+    shifts, slow_sigma = blend_reference(track.shifts_px, reference, sigma, *known, breaks=track.breaks)
     return shifts, slow_sigma, int(np.isfinite(sigma).sum())
 
 
@@ -139,13 +173,47 @@ def _strangers(track: Trajectory, pairs: Pairs) -> list[int]:
     return [int(k) for k in np.flatnonzero(over & (track.support <= _LOST))]
 
 
-def _closure_note(track: Trajectory, pairs: Pairs) -> str:
+def _gaps_filled(track: Trajectory) -> Float:
+    """The path with every step that was assumed replaced by the median of those that were measured."""
+    steps = np.diff(track.shifts_px, axis=0)
+    steps[~track.measured] = np.median(steps[track.measured], axis=0)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+
+
+def _end_sigma(walk: Walks, track: Trajectory) -> float:
+    """Spread of the last slice against the first, had the whole stack been like its measured part."""
+    measured = int(track.measured.sum())
+    return float(walk.sigma_px(measured + 1)[-1]) * len(track.measured) / measured
+
+
+def _line_sigma(n: int, end_sigma: float, lines: Sequence[AxisLine]) -> Float:
+    """(n,) standard deviation of the straight line: where geometry gave it, real drift is what it may lack."""
+    real = PLAUSIBLE_DRIFT_PX / 3 * (n - 1)
+    if lines and all(line.agrees for line in lines):
+        end_sigma = end_sigma * real / max(np.hypot(end_sigma, real), 1e-12)
+    return end_sigma * np.arange(n) / max(n - 1, 1)
+
+
+def _unmeasured_note(track: Trajectory, motion: ExpectedMotion | None) -> str:
+    share = f"Only {int(track.measured.sum())} of {len(track.measured)} steps between slices could be measured"
+    if motion is None:
+        return f"{share} and no geometry says how the slices move: no motion was assumed elsewhere."
+    return f"{share}; the others were taken from geometry ({motion.name}), so that drift and jitter remain in them."
+
+
+def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:
     measured = pairs.weight > 0
     rejected = int((measured & (track.pair_weight == 0)).sum())
-    return (
+    text = (
         f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others; "
         f"redundant pairs agree within {track.closure_px:.3f} px."
     )
+    if periodic.any():
+        text += (
+            f" In {int(periodic.sum())} of them the structure is periodic and several shifts fit equally well: the one "
+            f"nearest to the expected motion was taken, so that a jump by a whole period would be missed."
+        )
+    return text
 
 
 def _flags(n: int, reasons: Mapping[int, str], track: Trajectory) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
 from fibtomo.ops.itk_registration import itk_pair_shift
+from fibtomo.ops.local_motion import PARTS, local_steps
 from fibtomo.ops.reference import cut_patch
 from fibtomo.ops.slice_quality import STATISTICS, slice_statistics
 from fibtomo.ops.spectra import make_band, slice_spectrum
@@ -68,9 +69,9 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Returns
     -------
     Table
-        Columns per slice (the names of `STATISTICS`, ``area_px``) and per pair (``first``, ``second``, ``shift_px``,
-        ``sigma_px``, ``pair_confidence``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region
-        if there is one.
+        Columns per slice (the names of `STATISTICS`, ``area_px``, ``local_px`` from `local_steps`) and per pair
+        (``first``, ``second``, ``shift_px``, ``sigma_px``, ``pair_confidence``, ``periodic_confidence``,
+        ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
     """
     band = make_band(block.shape[1:], options.band_cycles_per_px, xp=namespace(block))
     gaps = options.gaps
@@ -79,6 +80,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     areas: list[float] = []
     ends: list[tuple[int, int]] = []
     found: list[PairShift] = []
+    local: list[Float] = []
     patches: list[Any] = []
     for i in range(max(0, core[0] - gaps[-1]), core[1]):
         spectra.append(slice_spectrum(block[i], band))
@@ -88,6 +90,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         for name, value in slice_statistics(block[i], previous, spectra[-1], band).items():
             slices[name].append(value)
         areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
+        local.append(np.full((PARTS**2, 2), np.nan))
         for gap in gaps:
             if gap < len(spectra):
                 ends.append((z0 + i - gap, z0 + i))
@@ -95,17 +98,22 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
                     found.append(itk_pair_shift(block[i - gap], block[i]))
                 else:
                     found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, options.max_shift_px))
+                if gap == 1 and found[-1].significance > 0:
+                    local[-1] = local_steps(block[i - 1], block[i], found[-1].shift_px)
         if options.reference_roi is not None:
             offset = whole_offset(z0 + i, options)
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))
     table: Table = {name: np.array(values) for name, values in slices.items()}
     table |= {
         "area_px": np.array(areas),
+        "local_px": np.array(local).reshape(-1, PARTS**2, 2),
         "first": np.array([a for a, _ in ends], dtype=np.int64),
         "second": np.array([b for _, b in ends], dtype=np.int64),
         "shift_px": np.array([p.shift_px for p in found]).reshape(-1, 2),
         "sigma_px": np.array([p.sigma_px for p in found]).reshape(-1, 2),
         "pair_confidence": np.array([p.confidence for p in found]),
+        "periodic_confidence": np.array([p.periodic_confidence for p in found]),
+        "rival_px": np.array([p.rival_px for p in found]).reshape(-1, 2),
         "coherence": np.array([p.coherence for p in found]),
         "wavelength_px": np.array([p.wavelength_px for p in found]),
     }

@@ -2,7 +2,7 @@
 
 Changing structure feigns a random walk of the image, so correlation knows the mean slope only to the spread of that
 walk. Geometry allows few slopes: that of a field of view fixed to the sample, and none for one that tracks the face.
-If exactly one of them lies within what the images allow, it is the simpler and the better answer.
+Where one of them is far likelier than the others it is chosen; where the images agree with it, its line is taken.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-_WITHIN_SIGMA = 2.0
+_WITHIN_SIGMA = 3.0
+_LIKELIER = 9.0  # difference of the squared misfits, in variances: odds of 90 to 1
+PLAUSIBLE_DRIFT_PX = 0.3
+"""Mean drift, px per slice, that stage and sample show in practice."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,57 @@ class ExpectedMotion:
 
     name: str
     shifts_px: Float
+
+
+@dataclass(frozen=True)
+class AxisLine:
+    """The straight line along one axis, as images and geometry have it.
+
+    Attributes
+    ----------
+    letter
+        "y" or "x".
+    seen_px, sigma_px
+        Motion from first to last slice in the images, and what changing structure leaves open of it.
+    expected
+        The motion that geometry allows and that is far likelier than the others; ``None`` while undecided.
+    expected_px
+        The same from first to last slice.
+    others
+        Name and end-to-end motion of every motion allowed, nearest first.
+    """
+
+    letter: str
+    seen_px: float
+    sigma_px: float
+    expected: ExpectedMotion | None
+    expected_px: float
+    others: tuple[tuple[str, float], ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the images agree with the chosen motion."""
+        return self.expected is not None and abs(self.seen_px - self.expected_px) <= _WITHIN_SIGMA * self.sigma_px
+
+    def text(self, n: int) -> str:
+        """One sentence on what was decided for a stack of `n` slices."""
+        head = f"Along {self.letter} the images drift by {self.seen_px:.1f} ± {self.sigma_px:.1f} px over the stack"
+        if self.expected is None:
+            listed = ", ".join(f"{name}: {px:.1f} px" for name, px in self.others)
+            return f"{head}, which does not decide between what geometry allows ({listed}): kept as the images show it."
+        name = self.expected.name if len(self.others) > 1 else "what geometry expects"
+        fits = f"{name} ({self.expected_px:.1f} px)"
+        if self.agrees:
+            return f"{head}, which agrees with {fits}: the straight line was taken from there."
+        away = abs(self.seen_px - self.expected_px)
+        text = f"{head}, {away:.1f} px away from {fits}: kept, but it may be real drift or inclined structure."
+        if away > _WITHIN_SIGMA * self.sigma_px + PLAUSIBLE_DRIFT_PX * (n - 1):
+            text = (
+                f"{head}, but geometry expects {self.expected_px:.1f} px ({self.expected.name}): more than changing "
+                f"structure and usual drift explain. Check the slice thickness, the column angle, whether the field of "
+                f"view tracked the face (tracked) and how the images are turned (orientation)."
+            )
+        return text
 
 
 def replace_line(shifts: Float, expected: Float, usable: NDArray[np.bool_], axis: int) -> Float:
@@ -55,10 +109,13 @@ def end_to_end(shifts: Float, usable: NDArray[np.bool_], axis: int) -> float:
     return float(np.polyfit(at[usable], shifts[usable, axis], 1)[0] * (len(shifts) - 1))
 
 
-def settle_line(
+def judge_line(
     shifts: Float, end_sigma_px: float, usable: NDArray[np.bool_], allowed: Sequence[ExpectedMotion]
-) -> tuple[Float, list[str]]:
-    """Take the straight line from geometry where exactly one allowed motion agrees with the images.
+) -> list[AxisLine]:
+    """Compare the straight line of a motion with those that geometry allows.
+
+    Along each axis the nearest of them is chosen if it is the only one, or if structure and real drift (three standard
+    deviations at `PLAUSIBLE_DRIFT_PX`) explain what is seen and make the next one much less likely.
 
     Parameters
     ----------
@@ -69,31 +126,43 @@ def settle_line(
     usable
         (n,) False for bad slices.
     allowed
-        Motions that geometry allows; none leaves the measurement as it is.
+        Motions that geometry allows.
 
     Returns
     -------
-    tuple
-        The motion, and sentences on what was decided.
+    list of AxisLine
+        For y and x; empty without anything to compare.
+
+    Examples
+    --------
+    >>> still, rising = (ExpectedMotion(name, np.outer(np.arange(9), (v, 0))) for name, v in (("a", 0), ("b", -2)))
+    >>> seen = np.outer(np.arange(9), (-1.9, 0.0))
+    >>> judge_line(seen, 1.0, np.ones(9, bool), [still, rising])[0].expected.name
+    'b'
     """
-    notes: list[str] = []
-    result = shifts
-    if usable.sum() < 3 or end_sigma_px <= 0:
-        return result, notes
+    n = len(shifts)
+    if usable.sum() < 3 or end_sigma_px <= 0 or not allowed:
+        return []
+    drift = PLAUSIBLE_DRIFT_PX / 3 * (n - 1)
+    lines = []
     for axis, letter in enumerate("yx"):
         seen = end_to_end(shifts, usable, axis)
-        predicted = [end_to_end(a.shifts_px, usable, axis) for a in allowed]
-        near = {
-            round(p, 6): a
-            for p, a in zip(predicted, allowed, strict=True)
-            if abs(p - seen) <= _WITHIN_SIGMA * end_sigma_px
-        }
-        if len(near) != 1:
-            continue
-        ((motion, choice),) = near.items()
-        result = replace_line(result, choice.shifts_px, usable, axis)
-        notes.append(
-            f"Along {letter} the images drift by {seen:.1f} ± {end_sigma_px:.1f} px from first to last slice, which "
-            f"agrees with {choice.name} ({motion:.1f} px): the straight line was taken from there."
+        distinct = {round(end_to_end(a.shifts_px, usable, axis), 6): a for a in allowed}
+        ranked = sorted(distinct.items(), key=lambda item: abs(item[0] - seen))
+        misfit = [abs(px - seen) for px, _ in ranked]
+        clear = len(ranked) == 1 or (
+            misfit[0] <= _WITHIN_SIGMA * end_sigma_px + PLAUSIBLE_DRIFT_PX * (n - 1)
+            and misfit[1] ** 2 - misfit[0] ** 2 >= _LIKELIER * (end_sigma_px**2 + drift**2)
         )
-    return result, notes
+        chosen_px, chosen = ranked[0] if clear else (0.0, None)
+        others = tuple((motion.name, px) for px, motion in ranked)
+        lines.append(AxisLine(letter, seen, end_sigma_px, chosen, chosen_px, others))
+    return lines
+
+
+def take_lines(shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_]) -> Float:
+    """Return the shifts (n, 2) with the straight line from geometry along every axis where the images agree with it."""
+    for axis, line in enumerate(lines):
+        if line.agrees and line.expected is not None:
+            shifts = replace_line(shifts, line.expected.shifts_px, usable, axis)
+    return shifts

@@ -56,6 +56,8 @@ class Trajectory:
         (m,) 0 (rejected) to 1 for every pair given.
     breaks
         Slices that no accepted chain of pairs joins to what lies before them; the step there is assumed.
+    measured
+        (n - 1,) whether the step from each slice to the next lies inside a chain of accepted pairs.
     closure_px
         Robust standard deviation by which redundant pairs disagree.
     """
@@ -65,15 +67,16 @@ class Trajectory:
     support: Float
     pair_weight: Float
     breaks: tuple[int, ...]
+    measured: NDArray[np.bool_]
     closure_px: float
 
 
-def solve_trajectory(n: int, pairs: Pairs) -> Trajectory:
+def solve_trajectory(n: int, pairs: Pairs, expected_px: Float | None = None) -> Trajectory:
     """Find the positions that explain the pair shifts best.
 
     Pairs that contradict the others are voted out by graduated non-convexity (Geman-McClure loss from convex to
     robust); a real jump is what all pairs across it agree on, and is kept. Slices or stretches that no accepted
-    pair reaches are bridged with the usual step of their neighbourhood.
+    pair reaches are bridged with the expected step, or the usual one of their neighbourhood.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ def solve_trajectory(n: int, pairs: Pairs) -> Trajectory:
         Number of slices.
     pairs
         The measurements.
+    expected_px
+        (n, 2) motion that geometry predicts.
 
     Raises
     ------
@@ -106,8 +111,10 @@ def solve_trajectory(n: int, pairs: Pairs) -> Trajectory:
     kept = pairs.only(usable)
     vote = np.ones(len(kept.first))
     if n < 2:
-        return Trajectory(np.zeros((n, 2)), np.zeros((n, 2)), np.ones(n), np.ones(len(usable)), (), 0.0)
-    links = _bridges(n, kept, vote)
+        alone = np.ones(len(usable)), (), np.zeros(0, dtype=bool), 0.0
+        return Trajectory(np.zeros((n, 2)), np.zeros((n, 2)), np.ones(n), *alone)
+    expected = None if expected_px is None else np.diff(expected_px, axis=0)
+    links = _bridges(n, kept, vote, expected)
     shifts = _positions(n, kept, vote, links)
     scale = _scale(_misfit(kept, shifts))
     control = max(float((_misfit(kept, shifts) / (_ROBUST_LIMIT * scale)).max(initial=1.0)) ** 2, 1.0)
@@ -121,7 +128,7 @@ def solve_trajectory(n: int, pairs: Pairs) -> Trajectory:
             break
         control = max(control / _ANNEALING, 1.0)
     vote = np.where(_misfit(kept, shifts) > _ROBUST_LIMIT * scale, 0.0, vote)
-    links = _bridges(n, kept, vote)
+    links = _bridges(n, kept, vote, expected)
     shifts, sigma = _positions(n, kept, vote, links), _deviations(n, kept, vote, links)
     support = np.zeros(n)
     for ends in (kept.first, kept.second):
@@ -130,7 +137,8 @@ def solve_trajectory(n: int, pairs: Pairs) -> Trajectory:
     pair_weight[usable] = vote
     away = np.linalg.norm(kept.shift_px - _model(kept, shifts), axis=1)
     closure = 1.4826 * float(np.median(away)) if len(away) else 0.0
-    return Trajectory(shifts, sigma, support, pair_weight, _breaks(n, kept, vote, support), closure)
+    breaks, measured = _chains(n, kept, vote, support)
+    return Trajectory(shifts, sigma, support, pair_weight, breaks, measured, closure)
 
 
 def _model(pairs: Pairs, shifts: Float) -> Float:
@@ -150,7 +158,7 @@ def _scale(misfit: Float) -> float:
     return float(np.clip(1.4826 * np.median(misfit), 0.5, 1.0))
 
 
-def _bridges(n: int, pairs: Pairs, vote: Float) -> Pairs:
+def _bridges(n: int, pairs: Pairs, vote: Float, expected: Float | None) -> Pairs:
     """Weak links between neighbouring slices that no accepted chain of pairs joins."""
     good = vote > _LOST_VOTE
     group = _groups(n, pairs, vote)
@@ -159,11 +167,14 @@ def _bridges(n: int, pairs: Pairs, vote: Float) -> Pairs:
     where, steps = pairs.second[single & good], pairs.shift_px[single & good]
     usual = np.zeros((len(at), 2))
     spread = np.full(len(at), 1.0)
+    if expected is not None:
+        usual = expected[at]
     for i, k in enumerate(at):
         near = steps[np.abs(where - k) <= 10]
         if len(near) >= 3:
-            usual[i] = np.median(near, axis=0)
-            spread[i] = max(1.0, 3 * 1.4826 * float(np.median(np.abs(near - usual[i]))))
+            middle = np.median(near, axis=0)
+            spread[i] = max(1.0, 3 * 1.4826 * float(np.median(np.abs(near - middle))))
+            usual[i] = middle if expected is None else usual[i]
     return Pairs(at, at + 1, usual, np.repeat(spread[:, None], 2, axis=1) * 10, np.ones(len(at)))
 
 
@@ -177,10 +188,15 @@ def _groups(n: int, pairs: Pairs, vote: Float) -> Int:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _breaks(n: int, pairs: Pairs, vote: Float, support: Float) -> tuple[int, ...]:
+def _chains(n: int, pairs: Pairs, vote: Float, support: Float) -> tuple[tuple[int, ...], NDArray[np.bool_]]:
+    """Slices at which a new chain begins, and which steps lie inside a chain."""
     reached = np.flatnonzero(support > _LOST_VOTE)
     group = _groups(n, pairs, vote)[reached]
-    return tuple(int(k) for k in reached[1:][group[1:] != group[:-1]])
+    measured = np.zeros(n - 1, dtype=bool)
+    joined = group[1:] == group[:-1]
+    for a, b in zip(reached[:-1][joined], reached[1:][joined], strict=True):
+        measured[a:b] = True
+    return tuple(int(k) for k in reached[1:][~joined]), measured
 
 
 def _normal(n: int, pairs: Pairs, vote: Float, links: Pairs, axis: int) -> tuple[Float, Float]:

@@ -6,7 +6,7 @@ import pytest
 import fibtomo
 from fibtomo.core.volume import Calibration, Sourced
 from fibtomo.ops.drift import motions_allowed
-from fibtomo.ops.slow_motion import ExpectedMotion, end_to_end, settle_line
+from fibtomo.ops.slow_motion import ExpectedMotion, end_to_end, judge_line, take_lines
 
 N = 41
 USABLE = np.ones(N, dtype=bool)
@@ -20,26 +20,45 @@ FIXED = ExpectedMotion("fixed", motion(-1.2))
 TRACKED = ExpectedMotion("tracked", motion(0.0))
 
 
+def settled(shifts, sigma, usable=USABLE, allowed=(FIXED, TRACKED)):
+    lines = judge_line(shifts, sigma, usable, allowed)
+    return take_lines(shifts, lines, usable), lines
+
+
 def test_the_motion_that_fits_is_taken():
     seen = motion(-1.25, 0.03) + np.random.default_rng(0).normal(0, 0.3, (N, 2))
-    settled, notes = settle_line(seen - seen[0], 2.0, USABLE, [FIXED, TRACKED])
-    assert end_to_end(settled, USABLE, 0) == pytest.approx(-48)
-    assert end_to_end(settled, USABLE, 1) == pytest.approx(0, abs=1e-9)
-    assert len(notes) == 2
-    assert "fixed" in notes[0]
+    shifts, (along_y, along_x) = settled(seen - seen[0], 2.0)
+    assert end_to_end(shifts, USABLE, 0) == pytest.approx(-48)
+    assert end_to_end(shifts, USABLE, 1) == pytest.approx(0, abs=1e-9)
+    assert along_y.expected.name == "fixed"
+    assert "agrees with fixed (-48.0 px)" in along_y.text(N)
+    assert "agrees with what geometry expects (0.0 px)" in along_x.text(N)
 
 
-def test_a_real_drift_is_kept():
-    seen = motion(-1.5, 0.5)
-    settled, notes = settle_line(seen, 2.0, USABLE, [FIXED, TRACKED])
-    np.testing.assert_array_equal(settled, seen)
-    assert not notes
+def test_a_real_drift_is_kept_and_said():
+    seen = motion(-1.4, 0.25)
+    shifts, lines = settled(seen, 2.0)
+    np.testing.assert_array_equal(shifts, seen)
+    assert lines[0].expected.name == "fixed"
+    assert "8.0 px away from fixed" in lines[0].text(N)
+    assert "real drift or inclined structure" in lines[1].text(N)
+    assert not any(line.agrees for line in lines)
 
 
-def test_two_that_fit_decide_nothing():
-    settled, notes = settle_line(motion(-0.6), 20.0, USABLE, [FIXED, TRACKED])
-    assert settled[-1, 0] == pytest.approx(-24)
-    assert not [n for n in notes if "Along y" in n]
+@pytest.mark.parametrize(("slope", "sigma"), [(-0.6, 20.0), (-0.6, 2.0), (-0.45, 1.0)])
+def test_two_that_fit_about_as_well_decide_nothing(slope, sigma):
+    shifts, lines = settled(motion(slope), sigma)
+    assert shifts[-1, 0] == pytest.approx(40 * slope)
+    assert lines[0].expected is None
+    assert "fixed: -48.0 px" in lines[0].text(N)
+    assert "tracked: 0.0 px" in lines[0].text(N)
+
+
+def test_a_motion_far_from_the_only_one_allowed_is_a_warning():
+    (along_y, _) = settled(motion(0.0), 2.0, allowed=[FIXED])[1]
+    assert not along_y.agrees
+    for word in ("expects -48.0 px", "slice thickness", "column angle", "tracked", "orientation"):
+        assert word in along_y.text(N)
 
 
 def test_fast_motion_and_bad_slices_do_not_matter():
@@ -47,8 +66,12 @@ def test_fast_motion_and_bad_slices_do_not_matter():
     seen[10] += 30
     usable = USABLE.copy()
     usable[10] = False
-    settled, _ = settle_line(seen, 1.0, usable, [FIXED])
-    np.testing.assert_allclose(settled[usable], seen[usable], atol=1e-9)
+    shifts, _ = settled(seen, 1.0, usable, [FIXED])
+    np.testing.assert_allclose(shifts[usable], seen[usable], atol=1e-9)
+
+
+def test_nothing_allowed_decides_nothing():
+    assert judge_line(motion(-1.2), 1.0, USABLE, []) == []
 
 
 def known(**facts) -> Calibration:
