@@ -6,12 +6,13 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from fibtomo.core.volume import Sourced
+from fibtomo.core.volume import ORIENTATIONS, Sourced
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.describe import describe
 from fibtomo.io.stack import Stack
 
-_ANSWERS = {"as the files say": None, "yes": True, "no": False}
+_AS_READ = "as the files say"
+_ANSWERS = {_AS_READ: None, "yes": True, "no": False}
 
 
 class AcquisitionBox(QWidget):
@@ -23,8 +24,9 @@ class AcquisitionBox(QWidget):
         super().__init__()
         self.facts = QLabel()
         self.facts.setWordWrap(True)
-        self.voxel, self.angle = QLineEdit(), QLineEdit()
-        self.tilt, self.tracked = QComboBox(), QComboBox()
+        self.voxel, self.angle, self.accepted = QLineEdit(), QLineEdit(), QLineEdit()
+        self.overtilt, self.face, self.sample = QLineEdit(), QLineEdit(), QLineEdit()
+        self.tilt, self.tracked, self.orientation = QComboBox(), QComboBox(), QComboBox()
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         self._fields: dict[str, QWidget] = {}
@@ -33,12 +35,17 @@ class AcquisitionBox(QWidget):
             ("column angle", "--column-angle-deg", self.angle, "Angle between electron and ion column in degrees"),
             ("tilt corrected", "--tilt-corrected", self.tilt, "Whether the scan already gave rows their true scale"),
             ("tracked", "--tracked", self.tracked, "Whether the field of view followed the face"),
+            ("over-tilt", "--over-tilt-deg", self.overtilt, "Over-tilt of the face against the ion beam in degrees"),
+            ("face tilt", "--face-tilt-deg", self.face, "Measured angle between electron beam and face normal"),
+            ("sample tilt", "--sample-tilt-deg", self.sample, "Tilt of the sample surface: stage tilt minus pre-tilt"),
+            ("orientation", "--orientation", self.orientation, "How the stored images lie on the face"),
+            ("accepted guesses", "--accept-guess", self.accepted, "Facts that may stay guesses, as slice_nm"),
         ):
             widget.setToolTip(f"{help_text} ({option})")
             form.addRow(label, widget)
             self._fields[option] = widget
             if isinstance(widget, QComboBox):
-                widget.addItems(list(_ANSWERS))
+                widget.addItems([_AS_READ, *ORIENTATIONS] if widget is self.orientation else list(_ANSWERS))
                 widget.currentIndexChanged.connect(self.changed)
             elif isinstance(widget, QLineEdit):
                 widget.editingFinished.connect(self.changed)
@@ -88,27 +95,39 @@ class AcquisitionBox(QWidget):
         Raises
         ------
         InputError
-            The angle is no number.
+            An angle is no number.
         """
         stated: dict[str, Any] = {}
-        voxel, angle = self.voxel.text().strip(), self.angle.text().strip().rstrip("°")
+        voxel = self.voxel.text().strip()
         if voxel:
             stated["voxel_nm"] = voxel if voxel == "unknown" else tuple(voxel.replace(",", " ").split())
-        if angle:
-            stated["column_angle_deg"] = _number(angle)
+        for name, what, edit in (
+            ("column_angle_deg", "column angle", self.angle),
+            ("overtilt_deg", "over-tilt", self.overtilt),
+            ("face_tilt_deg", "face tilt", self.face),
+            ("sample_tilt_deg", "sample tilt", self.sample),
+        ):
+            angle = edit.text().strip().rstrip("°")
+            if angle:
+                stated[name] = _number(what, angle)
         for name, box in (("tilt_corrected", self.tilt), ("tracked", self.tracked)):
             answer = list(_ANSWERS.values())[box.currentIndex()]
             if answer is not None:
                 stated[name] = answer
+        if self.orientation.currentIndex():
+            stated["orientation"] = self.orientation.currentText()
+        accepted = self.accepted.text().replace(",", " ").split()
+        if accepted:
+            stated["accept_guess"] = tuple(accepted)
         return stated
 
     def ask(self, question: CalibrationError) -> None:
         """Open the fields and go to the one that answers `question`."""
         self.more.setChecked(True)
-        for option, widget in self._fields.items():
-            if option in str(question):
-                widget.setFocus()
-                return
+        places = {option: str(question).find(option) for option in self._fields}
+        named = [option for option in sorted(places, key=places.__getitem__) if places[option] >= 0]
+        if named:
+            self._fields[named[0]].setFocus()
 
 
 def _said(fact: Sourced, otherwise: str, unit: str = "") -> str:
@@ -117,8 +136,8 @@ def _said(fact: Sourced, otherwise: str, unit: str = "") -> str:
     return {True: "yes", False: "no"}[fact.value] if isinstance(fact.value, bool) else f"{fact.value:g}{unit}"
 
 
-def _number(text: str) -> float:
+def _number(what: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"the column angle '{text}' must be a number of degrees, such as 52") from None
+        raise InputError(f"the {what} '{text}' must be a number of degrees, such as 52") from None

@@ -31,6 +31,9 @@ def command_line(
     if len(stack.channels) > 1:
         words += ["--channel", stack.channel_name]
     for option, value in stated.items():
+        if option == "accept_guess":
+            words += [word for name in value for word in ("--accept-guess", name)]
+            continue
         words.append(f"--{option.replace('_', '-')}")
         if isinstance(value, bool):
             words.append("yes" if value else "no")

@@ -10,7 +10,7 @@ from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.source import SliceSource
-from fibtomo.core.volume import Calibration, Sourced, Table
+from fibtomo.core.volume import UNKNOWN, Calibration, Sourced, Table
 from fibtomo.errors import CalibrationError
 from fibtomo.pipeline.results import result_array
 from fibtomo.report import ReportData
@@ -76,6 +76,7 @@ def input_record(source: Any) -> dict[str, Any]:
     spec, values = source.spec, known_values(source)
     path = getattr(source, "path", None)
     slice_nm = source.calibration.slice_nm.value
+    accepted = source.calibration.others.get("accepted", UNKNOWN).value or ()
     return {
         "name": input_name(source),
         "path": str(Path(path).resolve()) if path else None,
@@ -88,6 +89,7 @@ def input_record(source: Any) -> dict[str, Any]:
         "warnings": list(getattr(source, "warnings", [])),
         "assumptions": [
             f"{name} = {as_text(v.value)} is a {v.confidence} ({v.origin})"
+            + (", accepted by the user" if v.confidence == "guess" and name in accepted else "")
             for name, v in values.items()
             if v and v.confidence in {"default", "guess"}
         ],
