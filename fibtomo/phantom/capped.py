@@ -14,7 +14,7 @@ class Capped(Specimen):
     """Another specimen below a flat protective layer that carries tracking marks: a static reference.
 
     Marks run along z inside the layer; every second one is inclined, so that the distance between
-    neighbours tells the milled depth.
+    neighbours tells the milled depth. A chevron is a pair that converges symmetrically.
 
     Parameters
     ----------
@@ -29,7 +29,9 @@ class Capped(Specimen):
     mark_width_nm, mark_depth_nm
         Section of a mark; its lower end is `mark_depth_nm` above the surface.
     mark_slope
-        dx/dz of the inclined marks.
+        dx/dz of the inclined marks, and of either side of the chevron (tangent of its half-angle).
+    chevron_gap_nm, chevron_at_nm
+        Distance of the chevron's marks at z = 0, and x of its axis; a distance of 0 leaves it out.
     """
 
     kind: ClassVar[str] = "capped"
@@ -41,6 +43,8 @@ class Capped(Specimen):
     mark_width_nm: float = 40.0
     mark_depth_nm: float = 50.0
     mark_slope: float = 0.5
+    chevron_gap_nm: float = 0.0
+    chevron_at_nm: float = 600.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "greys", (*self.below.greys, self.cap_grey, self.mark_grey))
@@ -61,6 +65,9 @@ class Capped(Specimen):
             straight = np.mod(x, 2 * self.mark_spacing_nm) < self.mark_width_nm
             shifted = x - self.mark_spacing_nm - self.mark_slope * z
             above[straight | (np.mod(shifted, 2 * self.mark_spacing_nm) < self.mark_width_nm)] = cap + 1
+        if self.chevron_gap_nm > 0:
+            aside = np.abs(x - self.chevron_at_nm) - self.chevron_gap_nm / 2 + self.mark_slope * z
+            above[np.abs(aside) < self.mark_width_nm / 2] = cap + 1
         marked = np.where(y < self.surface_nm - self.mark_depth_nm, above, np.uint8(cap))
         return np.where(y < self.surface_nm, marked, self.below.phase(z, y, x))
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fibtomo.core.volume import Calibration, Sourced, VolumeSpec
+from fibtomo.core.drift import Drift
+from fibtomo.core.volume import Calibration, Sourced, Table, VolumeSpec
 
 SHAPE = (19, 40, 56)
 CALIBRATION = Calibration(
@@ -45,3 +46,9 @@ def spec_for(kind: str) -> VolumeSpec:
 
 def array_for(kind: str) -> np.ndarray:
     return grey_stack() if kind == "grey" else phases_stack()
+
+
+def tables_for(roles: tuple[str, ...]) -> dict[str, Table]:
+    """Tables that a stage requires of earlier ones."""
+    drift = Drift(np.random.default_rng(2).normal(0, 0.2, (SHAPE[0], 2)), bad_slices=[5])
+    return {role: {"drift": drift.to_table()}[role] for role in roles}

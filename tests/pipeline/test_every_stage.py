@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from stage_fixtures import CALIBRATION, array_for, spec_for
+from stage_fixtures import CALIBRATION, array_for, spec_for, tables_for
 
 from fibtomo.backend.array import to_dtype
 from fibtomo.core.source import ArraySource
@@ -36,8 +36,10 @@ def run_chunked(name, slab, tmp_path):
     config = PipelineConfig("t", "", (Call(name, params_of(name, tmp_path)),))
     out = tmp_path / f"slab{slab}"
     ledger = Ledger(out)
-    tables, array = {}, None
-    sections = _sections(config, stage.consumes)
+    tables, array = tables_for(stage.requires), None
+    for role, table in tables.items():
+        write_table(ledger.table_path(role), table)
+    sections = _sections(config, stage.consumes, set(tables))
     resolver = Resolver(sections, source.spec, CALIBRATION, 1e12, 1)
     resolver.slabs.update({0: slab, 1: slab})
     sources = {"input": source}
@@ -62,11 +64,12 @@ def run_chunked(name, slab, tmp_path):
     return (None if array is None else array.read(0, array.shape[0])), tables
 
 
-def _sections(config, kind):
+def _sections(config, kind, roles):
     from fibtomo.pipeline.sections import Builder
 
     builder = Builder(config)
     builder.latest = {kind: "input"}
+    builder.roles = roles
     return builder.build()
 
 
@@ -130,7 +133,7 @@ def test_input_is_untouched(name, tmp_path):
         block = block.astype(np.float32)
     kept = block.copy()
     spec = spec_for(stage.consumes).with_(dtype=str(block.dtype))
-    tables = {}
+    tables = tables_for(stage.requires)
     ctx = StageContext(spec, 0, (0, len(block)), tables, CALIBRATION)
     block.setflags(write=False)
     if stage.measure:
