@@ -10,7 +10,7 @@ from fibtomo.backend.array import like, to_host
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
-from fibtomo.errors import PipelineError
+from fibtomo.errors import InputError, PipelineError
 from fibtomo.ops.labels import apply_lut, join_components, label_slab, object_columns, seen_boxes, slab_components
 
 
@@ -21,7 +21,15 @@ class ComponentsParams(Params):
     connectivity: Literal[6, 18, 26] = Field(6, description="Voxels that hang together: 6 face, 18 edge, 26 corner.")
 
 
+def check_phase(phase: int | None, spec: VolumeSpec) -> None:
+    """Refuse a phase that the segmentation cannot make, while the run is planned."""
+    highest = int(spec.value_range[1])
+    if spec.kind == "phases" and phase is not None and phase > highest:
+        raise InputError(f"there is no phase {phase}: the segmentation makes phases 0 (darkest) to {highest}")
+
+
 def _needs(p: ComponentsParams, spec: VolumeSpec) -> Needs:
+    check_phase(p.phase, spec)
     return Needs(bytes_per_voxel=12.0)
 
 

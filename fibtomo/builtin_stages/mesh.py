@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from fibtomo.backend.array import to_host
-from fibtomo.builtin_stages.label import brightest_phase
+from fibtomo.builtin_stages.label import brightest_phase, check_phase
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
@@ -32,6 +32,7 @@ def _phase(p: SurfaceParams, ctx: StageContext) -> int:
 
 
 def _needs(p: SurfaceParams, spec: VolumeSpec) -> Needs:
+    check_phase(p.phase, spec)
     factor = _bin(p, spec)
     return Needs(measure_halo=surface_halo(p.smooth_px, factor), bytes_per_voxel=3.0 + 70.0 / factor**3)
 

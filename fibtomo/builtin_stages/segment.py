@@ -65,6 +65,17 @@ def _needs(p: SegmentParams, spec: VolumeSpec) -> Needs:
     return Needs(halo=(grown, grown), measure_halo=(halo, halo), bytes_per_voxel=28.0 if halo else 10.0)
 
 
+def _classes(p: SegmentParams) -> int:
+    """Number of phases, known before the thresholds are."""
+    if isinstance(p, MultiOtsuParams):
+        return p.classes
+    return len(p.levels or (None,)) + 1 if isinstance(p, ThresholdParams) else 2
+
+
+def _out_spec(p: SegmentParams, ctx: StageContext) -> VolumeSpec:
+    return ctx.spec.with_(kind="phases", dtype="uint8", value_range=(0.0, _classes(p) - 1.0))
+
+
 def _boxes(block: Any, ctx: StageContext) -> Any:
     """Valid rows and columns of the block's slices, or ``None`` if every voxel was seen."""
     valid = ctx.tables.get("valid")
@@ -142,6 +153,7 @@ def _register(name: str, params: type[SegmentParams], citation: str) -> None:
             apply=apply,
             measure=measure,
             combine=combine,
+            out_spec=_out_spec,
             makes="phases",
             produces="threshold",
             optional=("valid",),

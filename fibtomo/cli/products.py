@@ -10,17 +10,16 @@ from rich.table import Table as RichTable
 from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console, errors
-from fibtomo.core.volume import OUTSIDE
+from fibtomo.core.volume import OUTSIDE, value_range_of
 from fibtomo.errors import InputError
 
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="Output folder of a run, or a volume file.")]
-
-_MOST_PHASES = 32
 
 
 def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = None) -> Any:
     """Open one array of a finished run, or any volume file taken as `kind`."""
     from fibtomo.io.open import open_stack
+    from fibtomo.ops.surface import MOST_PHASES
     from fibtomo.pipeline.results import result_array
 
     folder = Path(path)
@@ -31,7 +30,7 @@ def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = No
         return array
     stack = open_stack(path, crop_info_bar=False, **common.stack_options(voxel_nm, dataset=dataset))
     values = np.unique(np.concatenate([np.unique(stack.read(k, k + 1)) for k in range(len(stack))]))
-    if len(values) > _MOST_PHASES or not np.isin(values, np.arange(256)).all():
+    if len(values) > MOST_PHASES or not np.isin(values, np.arange(256)).all():
         shown = f"{len(values)} different values from {values[0]:g} to {values[-1]:g}"
         raise InputError(f"{path} holds {shown}, which are no phase labels (0, 1, 2, ...); segment it first")
     mask = OUTSIDE in values and bool(np.isin(values, [0, OUTSIDE]).all())
@@ -39,7 +38,7 @@ def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = No
         console.print("the mask of 0 and 255 is taken as phases 0 and 1")
     elif OUTSIDE in values:
         errors.print("warning: voxels of 255 are taken as outside the field of view", style="yellow")
-    spec = stack.spec.with_(kind=kind, dtype="uint8", voxel_nm=stack.voxel_nm, frame="specimen")
+    spec = stack.spec.with_(kind=kind, dtype="uint8", value_range=value_range_of("uint8"), frame="specimen")
     return _Labels(stack, spec, mask)
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fibtomo.backend.array import namespace, to_dtype
+from fibtomo.backend.array import as_array, namespace, to_dtype
 from fibtomo.errors import InputError
 from fibtomo.ops.stripes import Array, StripeField, in_stripe_frame, stripe_field, stripe_slope
 from fibtomo.ops.wavelet_fft import wavelet_stripes
@@ -29,7 +29,7 @@ def remove_curtaining(
     Parameters
     ----------
     array
-        (z, y, x) slices or one (y, x) slice, any integer or float dtype, NumPy or CuPy.
+        (z, y, x) slices or one (y, x) slice, any integer or float dtype: NumPy, CuPy, or what turns into an array.
     method
         "gradient" averages the grey steps along the ion beam, phase boundaries left out, and integrates them
         (`fibtomo.ops.stripes`); "wavelet_fft" is the filter of Münch et al. 2009 behind the same gate; "auto" takes
@@ -67,6 +67,7 @@ def remove_curtaining(
     >>> np.array_equal(remove_curtaining(clean), clean)
     True
     """
+    array = as_array(array)
     _check(array, method, angle_deg, strength, length_px, width_px)
     xp = namespace(array)
     stack = array[None] if array.ndim == 2 else array

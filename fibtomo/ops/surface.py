@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import to_host
+from fibtomo.backend.array import as_array, to_host
 from fibtomo.core.mesh import Mesh
 from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
 from fibtomo.errors import InputError
@@ -26,6 +26,8 @@ TRUNCATE = 3.0
 """Radius of the Gaussian in sigmas."""
 MAX_LATTICE = 2**24
 """Lattice points above which the volume is binned by default: a few million triangles for fine structures."""
+MOST_PHASES = 32
+"""More different values than this are taken for grey values, not labels."""
 SLAB = 64
 MARGIN = 1e-3
 """Vertices keep this distance from lattice points, in lattice steps, so that none coincide."""
@@ -65,7 +67,8 @@ def extract_surface(
     Raises
     ------
     InputError
-        The array, voxel size, smoothing or binning cannot be used, or phase and level are both given.
+        The array, voxel size, smoothing or binning cannot be used, grey values come without a level, or phase and
+        level are both given.
 
     References
     ----------
@@ -81,8 +84,8 @@ def extract_surface(
     """
     scale, unit = as_scale(voxel_nm)
     if level is None:
-        volume = as_phases(labels_or_volume)
-        phase = brightest(volume) if phase is None else phase
+        volume = as_phases(as_array(labels_or_volume))
+        phase = _only_phase(volume) if phase is None else phase
     elif phase is not None:
         raise InputError("give either phase (of labels) or level (of grey values), not both")
     else:
@@ -107,9 +110,14 @@ def extract_surface(
     return Mesh(to_specimen(vertices, bin_factor, scale), faces, unit)
 
 
-def brightest(phases: NDArray[np.uint8]) -> int:
-    """Return the highest phase label that occurs; 0 if nothing was seen."""
+def _only_phase(phases: NDArray[np.uint8]) -> int:
+    """Return the highest phase label that occurs, 0 if nothing was seen; refuse what looks like grey values."""
     seen = np.flatnonzero(np.bincount(phases.reshape(-1), minlength=256)[:OUTSIDE])
+    if len(seen) > MOST_PHASES:
+        raise InputError(
+            f"{len(seen)} different values from {seen[0]} to {seen[-1]} look like grey values, not phase labels: give "
+            f"the grey level of the surface (level=...), or segment() the volume first"
+        )
     return int(seen[-1]) if len(seen) else 0
 
 

@@ -25,7 +25,7 @@ from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
 from fibtomo.pipeline.report_data import CALIBRATION, input_record, kept_tables
-from fibtomo.pipeline.scheduler import run_tasks
+from fibtomo.pipeline.scheduler import check_scheduler, run_tasks
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 DEFAULT_BUDGET = 3 << 29
@@ -146,6 +146,7 @@ def execute(
     """
     watcher: Observer = observer or SilentObserver()
     preflight(config, source, options)
+    check_scheduler(options.scheduler)
     use_fast_codecs()
     with locked(out):
         ledger = Ledger(out)

@@ -9,8 +9,8 @@ import numpy as np
 
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Needs, StageContext
-from fibtomo.core.volume import Calibration, Table, VolumeSpec
-from fibtomo.errors import DeviceMemoryError
+from fibtomo.core.volume import Calibration, Table, VolumeSpec, value_range_of
+from fibtomo.errors import DeviceMemoryError, InputError
 from fibtomo.pipeline.config import Call, PipelineConfig
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
@@ -60,7 +60,8 @@ def spec_after(call: Call, ctx: StageContext) -> VolumeSpec:
         return stage.out_spec(call.params, ctx)
     if stage.makes == spec.kind:
         return spec
-    return spec.with_(kind=stage.makes, dtype=LABEL_DTYPES.get(stage.makes, spec.dtype))
+    dtype = LABEL_DTYPES.get(stage.makes, spec.dtype)
+    return spec.with_(kind=stage.makes, dtype=dtype, value_range=value_range_of(dtype))
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def at_once(memory: Memory, slab: int, budget: float, workers: int) -> int:
     return min(workers, int(budget // memory.bytes_for(slab)))
 
 
-def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: int, name: str) -> int:
+def slab_thickness(
+    needs: list[Memory], n_slices: int, budget: float, workers: int, name: str, way_out: str = "raise --memory"
+) -> int:
     """Slices per slab on one grid: the power of two with which its sections together finish first.
 
     Thin slabs read and compute their halos over and over; thick ones leave workers idle for want of memory.
@@ -136,7 +139,7 @@ def slab_thickness(needs: list[Memory], n_slices: int, budget: float, workers: i
     worst = max(m.bytes_for(1) for m in needs)
     raise DeviceMemoryError(
         f"one slice of {name} with its neighbours needs {worst / 2**20:.0f} MiB, "
-        f"the budget is {budget / 2**20:.0f} MiB: raise --memory, or leave the stage out with --set STAGE=off",
+        f"the budget is {budget / 2**20:.0f} MiB: {way_out}",
         needed_bytes=worst,
     )
 
@@ -190,6 +193,8 @@ class Resolver:
         """Return `section` with source and output spec and the slab its grid shares."""
         source = self.specs[section.source]
         out = out_spec_of(section, source, tables, self.calibration)
+        if section.warp is not None and min(out.shape[1:]) < 2:
+            raise InputError(self._too_small(section.warp, source, out))
         if section.output:
             self.specs[section.output] = out
         if section.grid not in self.slabs:
@@ -213,9 +218,39 @@ class Resolver:
                 specs[section.output] = spec
             needs.append(memory_of(section, source, spec))
             titles.append(section.title)
-        frame = "the raw stack" if first.grid == 0 else "the reconstruction"
+        frame, way_out = "the raw stack", "raise --memory, or leave the stage out with --set STAGE=off"
+        if first.warp is not None:
+            frame, way_out = "the reconstruction", self._coarser(first.warp, out) + way_out
         hungriest = max(range(len(needs)), key=lambda k: needs[k].bytes_for(1))
-        return slab_thickness(needs, out.shape[0], self.budget, self.workers, f"{frame} ({titles[hungriest]})")
+        name = f"{frame} ({titles[hungriest]})"
+        return slab_thickness(needs, out.shape[0], self.budget, self.workers, name, way_out)
+
+    def _finest(self) -> float:
+        """Finest true spacing of the slices, in nm or voxels."""
+        return min(resolve_geometry(self.calibration, shear_from_images=True).true_voxel_nm)
+
+    def _coarser(self, warp: Call, out: VolumeSpec) -> str:
+        """Advice to take coarser voxels, where the target is finer than anything the slices show."""
+        finest, voxel = self._finest(), min(out.scale)
+        if voxel > 0.99 * finest:
+            return ""
+        size = out.slice_bytes * out.shape[0] / 2**30
+        return (
+            f"voxels of {voxel:g} {out.unit} make {' × '.join(map(str, out.shape))} of them ({size:.3g} GiB), but the "
+            f"slices hold nothing finer than {finest:.4g} {out.unit}: --set {warp.name}.voxel_nm={finest:.4g}; or "
+        )
+
+    def _too_small(self, warp: Call, source: VolumeSpec, out: VolumeSpec) -> str:
+        """Say why a target with less than two rows or columns is no volume, and the way out."""
+        _, dy, dx = resolve_geometry(self.calibration, shear_from_images=True).true_voxel_nm
+        height, width = (source.shape[1] - 1) * dy, (source.shape[2] - 1) * dx
+        made = f"{warp.name} would leave {out.shape[1]} × {out.shape[2]} voxels of {out.scale[1]:g} {out.unit}"
+        if out.scale[1] <= height and out.scale[2] <= width:
+            return f"{made}, because the slices share no more: keep everything with --set {warp.name}.crop=all"
+        return (
+            f"{made} of slices that show {height:.4g} × {width:.4g} {out.unit}: take a smaller voxel, such as "
+            f"--set {warp.name}.voxel_nm={self._finest():.4g}"
+        )
 
 
 def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:

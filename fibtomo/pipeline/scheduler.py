@@ -68,18 +68,35 @@ def _run_here(function: Callable[[Any], int], todo: list[Any], workers: int, obs
         compute(*tasks, scheduler=name, num_workers=workers, optimize_graph=False)
 
 
-def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, observer: Observer) -> None:
+def check_scheduler(scheduler: str | None) -> None:
+    """Make sure that the scheduler answers, before anything is written.
+
+    Raises
+    ------
+    BackendUnavailableError
+        It does not, or ``distributed`` is not installed.
+    """
+    if scheduler not in (None, "synchronous"):
+        _connect(scheduler).close()
+
+
+def _connect(address: str) -> Any:
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise BackendUnavailableError(
             "--scheduler needs the package distributed: pip install 'fibtomo[cluster]'"
         ) from None
     try:
-        client = Client(address, timeout="15s")
+        return Client(address, timeout="15s")
     except (OSError, ValueError, TimeoutError, multiprocessing.TimeoutError) as error:
         raise BackendUnavailableError(f"no Dask scheduler answers at {address}: {error}") from None
-    with client:
+
+
+def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, observer: Observer) -> None:
+    with _connect(address) as client:
+        from distributed import as_completed
+
         futures = client.map(function, todo, pure=False)
         try:
             for future in as_completed(futures):
