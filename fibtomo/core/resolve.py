@@ -1,6 +1,7 @@
 """From what is known of an acquisition to its `Geometry`; what is not known becomes one question to the user."""
 
 from dataclasses import replace
+from typing import Any
 
 from fibtomo.core.geometry import Geometry
 from fibtomo.core.volume import Calibration, Sourced
@@ -15,7 +16,7 @@ GUESSES = (
 )
 """Facts on which lengths, areas and volumes in nm rest, by their names in `Calibration`."""
 
-_UNIT_SCALE = {"pixel_nm": Sourced((1.0, 1.0)), "slice_nm": Sourced(1.0), "slice_z_nm": Sourced(None)}
+_UNIT_SCALE: dict[str, Any] = {"pixel_nm": Sourced((1.0, 1.0)), "slice_nm": Sourced(1.0), "slice_z_nm": Sourced(None)}
 _OPTIONS = {
     "pixel_nm": "--voxel-nm DZ DY DX (voxel_nm)",
     "slice_nm": "--voxel-nm DZ DY DX (voxel_nm)",
@@ -206,14 +207,14 @@ def alternatives(calibration: Calibration, name: str) -> str:
     """What each answer to a yes-or-no fact makes of the voxels: "yes: voxel ...; no: voxel ..."."""
     if name not in ("tilt_corrected", "tracked"):
         return ""
-    told = {answer: outcome(replace(calibration, **{name: Sourced(answer)})) for answer in (True, False)}
+    told = {answer: outcome_if(calibration, name, answer) for answer in (True, False)}
     return "; ".join(f"{shown(answer)}: {text}" for answer, text in told.items() if text)
 
 
 def angles(calibration: Calibration) -> str:
     """What the commonest column angles make of the voxels."""
     told = (
-        f"{vendor} {angle:g}: {outcome(replace(calibration, column_angle_deg=Sourced(angle)))}"
+        f"{vendor} {angle:g}: {outcome_if(calibration, 'column_angle_deg', angle)}"
         for vendor, angle in COLUMN_ANGLES_DEG.items()
     )
     return "; ".join(told)
@@ -245,6 +246,12 @@ def outcome(calibration: Calibration) -> str:
         fixed = f"shear {shear:.4g} px per slice"
         text += {True: ", no shear", False: f", {fixed}"}.get(c.tracked.value, f", {fixed} unless tracked")
     return text
+
+
+def outcome_if(calibration: Calibration, name: str, value: object) -> str:
+    """What `outcome` would be, were the fact `name` this `value`."""
+    changed: dict[str, Any] = {name: Sourced(value)}
+    return outcome(replace(calibration, **changed))
 
 
 def shown(value: object) -> str:

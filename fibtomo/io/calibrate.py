@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fibtomo.core.evidence import Evidence
-from fibtomo.core.resolve import face_angle_deg, outcome, shown
+from fibtomo.core.resolve import face_angle_deg, outcome_if, shown
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.io.facts import UserFacts, is_stated
 from fibtomo.io.findings import Finding
@@ -131,7 +131,7 @@ def _either(calibration: Calibration, item: Evidence) -> str:
     told = [
         f"{shown(value)}: {text}"
         for value in (known.value, item.value)
-        if (text := outcome(replace(calibration, **{item.fact: Sourced(value)})))
+        if (text := outcome_if(calibration, item.fact, value))
     ]
     return f" ({'; '.join(told)})" if told else ""
 
@@ -259,7 +259,7 @@ def _stretched_twice(merged: Calibration) -> tuple[Calibration, list[Finding]]:
 
 def _clash(merged: Calibration, name: str, used: Sourced, other: Sourced) -> Finding:
     """Two sure sources that differ, with what each makes of the voxels."""
-    told = [outcome(replace(merged, **{name: Sourced(value)})) for value in (used.value, other.value)]
+    told = [outcome_if(merged, name, value) for value in (used.value, other.value)]
     pair = f" ({shown(used.value)}: {told[0]}; {shown(other.value)}: {told[1]})" if all(told) else ""
     text = (
         f"{name}: {shown(used.value)} ({used.origin}) is used, but {other.origin} says {shown(other.value)}"

@@ -258,8 +258,13 @@ class TestRefusals:
         panel.acquisition.angle.setText("54")
         panel.acquisition.tilt.setCurrentText("no")
         panel.acquisition.tracked.setCurrentText("yes")
+        panel.acquisition.overtilt.setText("1.5°")
+        panel.acquisition.orientation.setCurrentText("flipped-rows")
+        panel.acquisition.accepted.setText("slice_nm, pixel_nm")
         stack = panel.stack()
         assert (stack.column_angle_deg, stack.tilt_corrected, stack.tracked) == (54.0, False, True)
+        assert (stack.calibration.overtilt_deg.value, stack.calibration.orientation.value) == (1.5, "flipped-rows")
+        assert stack.calibration.others["accepted"].value == ("slice_nm", "pixel_nm")
         assert panel.layer().scale[1] == pytest.approx(5.0 / np.sin(np.radians(54.0)))
         panel.acquisition.clear()
         assert panel.stack().column_angle_deg == 52.0
@@ -350,10 +355,12 @@ class TestPipelines:
     def test_command_line_is_understood_by_the_command_line(self, slices):
         stack = open_stack(slices)
         stated = {"voxel_nm": ("10", "5", "5"), "tilt_corrected": False, "column_angle_deg": 52.0}
+        stated |= {"accept_guess": ("slice_nm", "tracked")}
         text = command_line(stack, slices / "a b", None, ["x=1"], stated)
         assert shlex.split(text)[3:5] == ["-o", str(slices / "a b")]
         assert join_voxel_arguments(shlex.split(text)[7:]) == [
             "--voxel-nm=10,5,5", "--tilt-corrected", "no", "--column-angle-deg", "52.0",
+            "--accept-guess", "slice_nm", "--accept-guess", "tracked",
         ]  # fmt: skip
 
 

@@ -102,6 +102,12 @@ def test_hitachi_orthogonal_columns(tmp_path: Path) -> None:
     assert info.warnings == []
 
 
+def test_hitachi_angle_that_is_only_remembered_is_a_guess(tmp_path: Path) -> None:
+    info = read_vendor(bmp(tmp_path, 48, 64, HITACHI.replace("SU8230", "NX5000")))
+    assert info.calibration.column_angle_deg.value == 58.0
+    assert info.calibration.column_angle_deg.confidence == "guess"
+
+
 def test_hitachi_resized(tmp_path: Path) -> None:
     assert read_vendor(bmp(tmp_path, 24, 32, HITACHI)).calibration.pixel_nm.confidence == "guess"
 

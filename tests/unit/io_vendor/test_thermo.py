@@ -179,3 +179,16 @@ def test_damaged_or_unsafe_xml_is_a_warning(write_tiff, xml: str) -> None:
     info = read_vendor(write_tiff({34682: ini(), 34683: xml.encode() + b"\0"}))
     assert info.calibration.pixel_nm.value == (10.0, 10.0)
     assert info.warnings == ["tag 34683: the XML is damaged and was left out"]
+
+
+@pytest.mark.parametrize(
+    ("stage_deg", "pre_tilt_deg", "sample_deg"),
+    [(52, None, 52), (52, 0, 52), (16, None, None), (16, 36, 52), (16, -36, 52), (38, None, None), (0, 36, None)],
+)
+def test_sample_tilt_only_where_stage_and_holder_add_up(read, stage_deg, pre_tilt_deg, sample_deg) -> None:
+    pre_tilt = None if pre_tilt_deg is None else str(radians(pre_tilt_deg))
+    info = read(EBeam={"StageTa": str(radians(stage_deg)), "PreTilt": pre_tilt})
+    found = info.calibration.sample_tilt_deg
+    assert found.value == (sample_deg if sample_deg is None else pytest.approx(sample_deg))
+    assert not found or "StageTa" in found.origin
+    assert info.calibration.column_angle_deg.value == 52.0

@@ -200,6 +200,14 @@ def test_atlas_project(tmp_path: Path) -> None:
     assert info.metadata["dwell_us"].value == 0.7
 
 
+@pytest.mark.parametrize("angle", ["0", "5", "154", "none"])
+def test_atlas_angle_that_cannot_be_is_the_default(tmp_path: Path, angle: str) -> None:
+    setup = SETUP.replace("<MillToImgAngle>54<", f"<MillToImgAngle>{angle}<")
+    (tmp_path / "Atlas3D.a3d-setup").write_text(setup, encoding="latin-1")
+    found = read_project(tmp_path).calibration.column_angle_deg
+    assert (found.value, found.confidence) == (54.0, "default")
+
+
 def test_atlas_project_of_names_alone_and_damaged(tmp_path: Path) -> None:
     (tmp_path / "slice_1_z=0.01um.tif").touch()
     assert read_project(tmp_path) is None
