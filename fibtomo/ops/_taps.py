@@ -20,7 +20,7 @@ Float = NDArray[np.float64]
 _SNAP = 1e-7
 """Positions this near to a sample are that sample, so that rounding cannot blur an identity map."""
 
-PHASES = 512
+PHASES = 1024
 """Places between two samples at which `phase_table` holds exact weights."""
 
 _MAX_NOISE_GAIN = 1.25
@@ -106,16 +106,17 @@ def phase_table(step: float, kernel: Kernel) -> tuple[NDArray[np.float32], int]:
     Returns
     -------
     table, lead
-        (`PHASES` + 1, taps) float32 weights at 0, 1 / `PHASES`, ... 1 samples beyond a sample, to be interpolated
-        linearly, and how many samples before that sample the first tap lies. Nearest has one tap.
+        (2, `PHASES` + 1, taps) float32 weights at 0, 1 / `PHASES`, ... 1 samples beyond a sample, to be interpolated
+        linearly: first as used away from the edges, then as the kernel has them, to be cut at an edge and corrected;
+        and how many samples before that sample the first tap lies. Nearest has one tap.
     """
     if kernel.radius < 1:
-        return np.ones((PHASES + 1, 1), dtype=np.float32), 0
+        return np.ones((2, PHASES + 1, 1), dtype=np.float32), 0
     scale = max(1.0, step) if kernel.widens else 1.0
     first = floor(-kernel.radius * scale) + 1
     offset = np.arange(first, ceil(1 + kernel.radius * scale))[:, None] - np.linspace(0, 1, PHASES + 1)
-    *_, weight = _reproduce(*_weigh(offset / scale, kernel), offset, min(kernel.degree, 1))
-    return np.ascontiguousarray(weight.T, dtype=np.float32), -first
+    raw, *_, weight = _reproduce(*_weigh(offset / scale, kernel), offset, min(kernel.degree, 1))
+    return np.ascontiguousarray(np.stack([weight.T, raw.T]), dtype=np.float32), -first
 
 
 def slice_taps(z: Float, z_slices: Float, kernel: Kernel) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -19,6 +19,7 @@ from fibtomo.core.geometry import Geometry
 from fibtomo.core.grid import ResampleGrid, make_grid
 from fibtomo.errors import InputError
 from fibtomo.ops._taps import KERNELS, Kernel, axis_taps, slice_taps, slices_per_step
+from fibtomo.ops._warped import gather_warped_on_device, gather_warped_on_host, warp_tables
 
 _SLAB = 32
 """Target slices per task: enough to share source lines between them, few enough to stay in cache."""
@@ -40,7 +41,10 @@ class SlabTables:
 def taps_needed(grid: ResampleGrid, method: str = "cubic") -> int:
     """Usable slices that `method` needs on either side of any target position, for `ResampleGrid.source_range`."""
     kernel = find_kernel(method)
-    scale = slices_per_step(np.arange(grid.shape[0], dtype=np.float64), grid.z_index[grid.good], kernel)
+    at = grid.z_index[grid.good]
+    # turned targets cross the slices anywhere: the density of slices is largest where one enters or leaves its window
+    places = np.arange(grid.shape[0]) if grid.tilt is None else np.concatenate([at, at - 0.5, at + 0.5])
+    scale = slices_per_step(places.astype(np.float64), at, kernel)
     return max(1, ceil(kernel.radius * float(scale.max(initial=1.0))))
 
 
@@ -200,11 +204,21 @@ def _resample_into(
         raise InputError(f"slices of shape {source.shape} do not fit a grid made for slices of {grid.source_shape}")
     xp = namespace(source)
     source = xp.ascontiguousarray(source)
-    tables = slab_tables(xp, grid, find_kernel(method), source_z0, len(source), z0, z0 + len(out))
-    if is_cupy(source):
-        gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, out, fill)
+    kernel, slabs = find_kernel(method), (source_z0, len(source), z0, z0 + len(out))
+    on_device = is_cupy(source)
+    if grid.separable:
+        tables = slab_tables(xp, grid, kernel, *slabs)
+        if on_device:
+            gather_on_device(load_kernel("resample", SOURCE_T=source.dtype), source, tables, out, fill)
+        else:
+            _gather_on_host(source, tables, out, fill)
     else:
-        _gather_on_host(source, tables, out, fill)
+        general = warp_tables(xp, grid, kernel, *slabs)
+        if on_device:
+            module = load_kernel("resample_warped", SOURCE_T=source.dtype)
+            gather_warped_on_device(module, source, general, out, z0, fill)
+        else:
+            gather_warped_on_host(source, grid, kernel, general, out, z0, fill)
 
 
 def _gatherable(slices: Any) -> Any:
