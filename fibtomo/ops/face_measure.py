@@ -16,6 +16,7 @@ LONGEST = 512
 SAMPLES = 64
 """Grey values kept along either axis of the slice."""
 _SAMPLE_PX = 3
+_MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
 
 
 @dataclass(frozen=True)
@@ -79,38 +80,54 @@ def _measure(image: Any) -> dict[str, Any]:
     top, bottom, left, right = padding = _padding(grey)
     rows, cols = grey.shape
     inside = grey[top : rows - bottom, left : cols - right]
-    if not inside.size or float(inside.max()) <= float(inside.min()):
-        grey = xp.full_like(grey, xp.nan)
-    else:
-        seen = (inside - inside.mean()) / inside.std()
-        grey = xp.full_like(grey, xp.nan)
-        grey[top : rows - bottom, left : cols - right] = seen
+    seen = xp.full_like(grey, xp.nan)
+    if inside.size:
+        spread = float(xp.nanstd(inside))
+        if spread > 0:
+            seen[top : rows - bottom, left : cols - right] = (inside - xp.nanmean(inside)) / spread
     return {
         "padding": np.array(padding),
-        "down": _profiles(grey),
-        "across": _profiles(grey.T),
-        "samples": _samples(grey),
+        "down": _profiles(seen),
+        "across": _profiles(seen.T),
+        "samples": _samples(seen),
     }
 
 
 def _padding(grey: Any) -> tuple[int, int, int, int]:
-    """Constant or void lines at top, bottom, left and right, each judged inside the other three."""
-    xp = namespace(grey)
+    """Constant or void lines at top, bottom, left and right whose grey hardly occurs elsewhere on the slice."""
     rows, cols = grey.shape
-    box = [0, rows, 0, cols]
-    while box[0] < box[1] and box[2] < box[3]:
-        part = grey[box[0] : box[1], box[2] : box[3]]
-        low, high = xp.where(xp.isfinite(part), part, xp.inf), xp.where(xp.isfinite(part), part, -xp.inf)
-        before = list(box)
-        for axis in (0, 1):
-            varies = np.flatnonzero(to_host(low.min(axis=1 - axis) < high.max(axis=1 - axis)))
-            if not len(varies):
-                return rows, 0, cols, 0
-            start = box[2 * axis]
-            box[2 * axis : 2 * axis + 2] = [start + int(varies[0]), start + int(varies[-1]) + 1]
-        if box == before:
-            break
-    return box[0], rows - box[1], box[2], cols - box[3]
+    y0, y1, x0, x1 = _varying(grey)
+    if y0 == y1:
+        return rows, 0, cols, 0
+    lines = [grey[y0 - 1] if y0 else None, grey[y1] if y1 < rows else None]
+    lines += [grey[y0:y1, x0 - 1] if x0 else None, grey[y0:y1, x1] if x1 < cols else None]
+    inside = grey[y0:y1, x0:x1]
+    for value in {float(line[0]) for line in lines if line is not None}:
+        if float((inside == value).mean()) > _MOST_PADDING_GREY:
+            return 0, 0, 0, 0
+    return y0, rows - y1, x0, cols - x1
+
+
+def _varying(grey: Any) -> list[int]:
+    """Rows [y0, y1) and columns [x0, x1) outside which every line is constant or void, each judged inside the rest."""
+    y0, y1, x0, x1 = 0, grey.shape[0], 0, grey.shape[1]
+    while y0 < y1 and x0 < x1:
+        if _constant(grey[y0, x0:x1]):
+            y0 += 1
+        elif _constant(grey[y1 - 1, x0:x1]):
+            y1 -= 1
+        elif _constant(grey[y0:y1, x0]):
+            x0 += 1
+        elif _constant(grey[y0:y1, x1 - 1]):
+            x1 -= 1
+        else:
+            return [y0, y1, x0, x1]
+    return [0, 0, 0, 0]
+
+
+def _constant(line: Any) -> bool:
+    known = line[namespace(line).isfinite(line)]
+    return known.size == 0 or bool((known == known[0]).all())
 
 
 def _profiles(grey: Any) -> Any:
