@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fibtomo.backend.array import as_array
 from fibtomo.core.drift import Drift
+from fibtomo.core.geometry import Geometry
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
 from fibtomo.errors import FibtomoError, InputError
@@ -125,10 +126,15 @@ def motions_allowed(calibration: Calibration | None, n: int) -> list[ExpectedMot
     for tracked in (True, False) if known is None else (bool(known),):
         try:
             geometry = resolve_geometry(replace(calibration, tracked=Sourced(tracked)), shear_from_images=False)
-            allowed.append(ExpectedMotion(names[tracked], geometry.expected_shifts_px(n)))
+            allowed.append(ExpectedMotion(names[tracked], geometry.expected_shifts_px(n), _flow(geometry)))
         except FibtomoError:
             return []
     return allowed
+
+
+def _flow(geometry: Geometry) -> float:
+    """Rows per slice by which what lies behind the face flows down in a frame that follows the face."""
+    return replace(geometry, tracked=False, slice_z_nm=None).shear_px_per_slice
 
 
 def _cores() -> int:

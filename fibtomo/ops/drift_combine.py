@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
+from fibtomo.ops.parallax import find_parallax
 from fibtomo.ops.reference import blend_reference, track_reference
 from fibtomo.ops.slice_quality import find_bad_slices
 from fibtomo.ops.slow_motion import (
@@ -76,7 +77,8 @@ def combine_slabs(
         shifts = track.shifts_px
         notes.append(_unmeasured_note(track, motion))
     else:
-        lines = judge_line(_gaps_filled(track), _end_sigma(walk, track), usable, allowed)
+        parallax = find_parallax(column["dark_px"], max((m.behind_px for m in allowed), default=0.0))
+        lines = judge_line(_gaps_filled(track), _end_sigma(walk, track), usable, allowed, parallax)
         expected = lines[0].expected if lines else None
         if not track.measured.all() and expected is not None:
             track = solve_trajectory(n, pairs, expected.shifts_px)
@@ -85,7 +87,7 @@ def combine_slabs(
         if options.slow == "auto":
             shifts, bends = without_walk(shifts, walk.seen)
             shifts = take_lines(shifts, lines, usable)
-            slow_sigma = np.hypot(bends, _line_sigma(n, slow_sigma[-1], lines))
+            slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
             agreed = bool(lines) and all(line.agrees for line in lines)
             notes[-1:] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
     if options.slow == "expected":

@@ -13,6 +13,7 @@ from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
 from fibtomo.ops.itk_registration import itk_pair_shift
 from fibtomo.ops.local_motion import PARTS, local_steps
+from fibtomo.ops.parallax import EVERY, dark_against_bright
 from fibtomo.ops.reference import cut_patch
 from fibtomo.ops.slice_quality import STATISTICS, slice_statistics
 from fibtomo.ops.spectra import make_band, slice_spectrum
@@ -69,7 +70,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Returns
     -------
     Table
-        Columns per slice (the names of `STATISTICS`, ``area_px``, ``local_px`` from `local_steps`) and per pair
+        Columns per slice (the names of `STATISTICS`, ``area_px``, ``local_px`` from `local_steps`,
+        ``dark_px`` from `dark_against_bright` at every few slices) and per pair
         (``first``, ``second``, ``shift_px``, ``sigma_px``, ``pair_confidence``, ``periodic_confidence``,
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
     """
@@ -81,6 +83,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     ends: list[tuple[int, int]] = []
     found: list[PairShift] = []
     local: list[Float] = []
+    dark: list[Float] = []
     patches: list[Any] = []
     for i in range(max(0, core[0] - gaps[-1]), core[1]):
         spectra.append(slice_spectrum(block[i], band))
@@ -91,6 +94,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
             slices[name].append(value)
         areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
         local.append(np.full((PARTS**2, 2), np.nan))
+        dark.append(np.full(2, np.nan))
         for gap in gaps:
             if gap < len(spectra):
                 ends.append((z0 + i - gap, z0 + i))
@@ -100,6 +104,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
                     found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, options.max_shift_px))
                 if gap == 1 and found[-1].significance > 0:
                     local[-1] = local_steps(block[i - 1], block[i], found[-1].shift_px)
+                    if (z0 + i) % EVERY == 0:
+                        dark[-1] = dark_against_bright(block[i - 1], block[i])
         if options.reference_roi is not None:
             offset = whole_offset(z0 + i, options)
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))
@@ -107,6 +113,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     table |= {
         "area_px": np.array(areas),
         "local_px": np.array(local).reshape(-1, PARTS**2, 2),
+        "dark_px": np.array(dark).reshape(-1, 2),
         "first": np.array([a for a, _ in ends], dtype=np.int64),
         "second": np.array([b for _, b in ends], dtype=np.int64),
         "shift_px": np.array([p.shift_px for p in found]).reshape(-1, 2),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fibtomo.ops.parallax import Parallax
+
 Float = NDArray[np.float64]
 
 _WITHIN_SIGMA = 3.0
@@ -29,10 +31,13 @@ class ExpectedMotion:
         For people: "a field of view fixed to the sample", ...
     shifts_px
         (n, 2) apparent motion (dy, dx), slice 0 at rest.
+    behind_px
+        Rows per slice by which what lies behind the face flows, seen from the face.
     """
 
     name: str
     shifts_px: Float
+    behind_px: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class AxisLine:
         The same from first to last slice.
     others
         Name and end-to-end motion of every motion allowed, nearest first.
+    parallax_px
+        What light from behind the face added to the motion in the images; taken off `seen_px` already.
     """
 
     letter: str
@@ -59,6 +66,7 @@ class AxisLine:
     expected: ExpectedMotion | None
     expected_px: float
     others: tuple[tuple[str, float], ...]
+    parallax_px: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -68,6 +76,8 @@ class AxisLine:
     def text(self, n: int) -> str:
         """One sentence on what was decided for a stack of `n` slices."""
         head = f"Along {self.letter} the images drift by {self.seen_px:.1f} ± {self.sigma_px:.1f} px over the stack"
+        if self.parallax_px:
+            head += f" ({self.parallax_px:.1f} px of light from behind the face taken off)"
         if self.expected is None:
             listed = ", ".join(f"{name}: {px:.1f} px" for name, px in self.others)
             return f"{head}, which does not decide between what geometry allows ({listed}): kept as the images show it."
@@ -110,7 +120,11 @@ def end_to_end(shifts: Float, usable: NDArray[np.bool_], axis: int) -> float:
 
 
 def judge_line(
-    shifts: Float, end_sigma_px: float, usable: NDArray[np.bool_], allowed: Sequence[ExpectedMotion]
+    shifts: Float,
+    end_sigma_px: float,
+    usable: NDArray[np.bool_],
+    allowed: Sequence[ExpectedMotion],
+    parallax: Parallax | None = None,
 ) -> list[AxisLine]:
     """Compare the straight line of a motion with those that geometry allows.
 
@@ -127,6 +141,8 @@ def judge_line(
         (n,) False for bad slices.
     allowed
         Motions that geometry allows.
+    parallax
+        Light from behind the face, which adds to the motion along y.
 
     Returns
     -------
@@ -146,23 +162,32 @@ def judge_line(
     drift = PLAUSIBLE_DRIFT_PX / 3 * (n - 1)
     lines = []
     for axis, letter in enumerate("yx"):
-        seen = end_to_end(shifts, usable, axis)
+        added, sigma = 0.0, end_sigma_px
+        if parallax is not None and letter == "y":
+            added, sigma = parallax.bias_px * (n - 1), float(np.hypot(end_sigma_px, parallax.sigma_px * (n - 1)))
+        seen = end_to_end(shifts, usable, axis) - added
         distinct = {round(end_to_end(a.shifts_px, usable, axis), 6): a for a in allowed}
         ranked = sorted(distinct.items(), key=lambda item: abs(item[0] - seen))
         misfit = [abs(px - seen) for px, _ in ranked]
         clear = len(ranked) == 1 or (
-            misfit[0] <= _WITHIN_SIGMA * end_sigma_px + PLAUSIBLE_DRIFT_PX * (n - 1)
-            and misfit[1] ** 2 - misfit[0] ** 2 >= _LIKELIER * (end_sigma_px**2 + drift**2)
+            misfit[0] <= _WITHIN_SIGMA * sigma + PLAUSIBLE_DRIFT_PX * (n - 1)
+            and misfit[1] ** 2 - misfit[0] ** 2 >= _LIKELIER * (sigma**2 + drift**2)
         )
         chosen_px, chosen = ranked[0] if clear else (0.0, None)
         others = tuple((motion.name, px) for px, motion in ranked)
-        lines.append(AxisLine(letter, seen, end_sigma_px, chosen, chosen_px, others))
+        lines.append(AxisLine(letter, seen, sigma, chosen, chosen_px, others, added))
     return lines
 
 
 def take_lines(shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_]) -> Float:
-    """Return the shifts (n, 2) with the straight line from geometry along every axis where the images agree with it."""
+    """Return the shifts (n, 2) with the straight line from geometry along every axis where the images agree with it.
+
+    Where they do not, only what light from behind the face added is taken off.
+    """
     for axis, line in enumerate(lines):
         if line.agrees and line.expected is not None:
             shifts = replace_line(shifts, line.expected.shifts_px, usable, axis)
+        elif line.parallax_px:
+            shifts = shifts.copy()
+            shifts[:, axis] -= np.linspace(0, line.parallax_px, len(shifts))
     return shifts
