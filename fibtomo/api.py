@@ -13,8 +13,8 @@ from fibtomo.core.measurements import Measurements
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import StageDef, get_stage, stage_names
 from fibtomo.errors import DeviceMemoryError, InputError
-from fibtomo.io.calibrate import with_evidence
-from fibtomo.io.findings import Finding
+from fibtomo.io.doubts import weighed
+from fibtomo.io.facts import is_stated
 from fibtomo.io.open import open_stack
 from fibtomo.io.stack import Stack
 from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
@@ -197,11 +197,11 @@ def prepare_pipeline(pipeline: str | Path | PipelineConfig, settings: Sequence[s
 
 
 def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any], *, look: bool = False) -> Any:
-    """Open the input of a run; what the caller says outranks what the pipeline file says.
+    """Open the input of a run; what the caller says, now or of an open stack, outranks what the pipeline file says.
 
     Guesses that either of them accepts are accepted. With `look`, see `look_at`.
     """
-    facts = {k: v for k, v in stated.model_dump().items() if v is not None}
+    facts = {k: v for k, v in stated.model_dump().items() if v is not None and not _said_before(source, k)}
     accepted = (*facts.get("accept_guess", ()), *_names(overrides.get("accept_guess") or ()))
     facts.update({k: v for k, v in overrides.items() if v is not None})
     if accepted:
@@ -222,10 +222,17 @@ def look_at(stack: Stack) -> Stack:
     except ModuleNotFoundError:
         return stack
     found = examine(stack)
-    calibration, findings = with_evidence(stack.calibration, found.evidence)
-    warnings = (Finding("self-test", text) for text in found.warnings)
-    problems = (*stack.problems, *findings, *warnings)
-    return replace(stack, calibration=calibration, problems=problems, evidence=tuple(found.evidence))
+    return weighed(stack, found.evidence, found.warnings)
+
+
+def _said_before(source: Any, name: str) -> bool:
+    """Whether the user stated a fact when a stack was opened."""
+    if not isinstance(source, Stack):
+        return False
+    known = source.calibration
+    if name == "voxel_nm":
+        return bool(known.others.get("in_voxels")) or is_stated(known.pixel_nm) or is_stated(known.slice_nm)
+    return name != "accept_guess" and is_stated(getattr(known, name))
 
 
 def _names(names: str | Sequence[str]) -> Sequence[str]:

@@ -14,6 +14,8 @@ from fibtomo.cli.app import app
 from fibtomo.cli.common import console, errors
 from fibtomo.io.findings import Finding
 
+_CLASHES = ("contradiction", "evidence-contradiction")
+
 
 @app.command()
 @common.takes_stack
@@ -44,9 +46,9 @@ def info(
 def _print_values(
     facts: Sequence[Any], led_to: Sequence[Any], findings: Sequence[Finding], questions: Sequence[str], as_json: bool
 ) -> None:
-    warnings = [f.message for f in findings if f.severity == "warning" and f.kind != "contradiction"]
-    clashes = [f.message for f in findings if f.kind == "contradiction"]
-    seen = [f.message for f in findings if f.kind == "evidence" and f.severity == "note"]
+    clashes = [f.message for f in findings if f.kind in _CLASHES and f.severity == "warning"]
+    warnings = [f.message for f in findings if f.kind not in _CLASHES and f.severity == "warning"]
+    seen = [f.message for f in findings if f.kind.startswith("evidence") and f.severity == "note"]
     if as_json:
         document = {
             "values": [row._asdict() for row in facts],

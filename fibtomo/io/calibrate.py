@@ -19,6 +19,7 @@ _UNSURE = ("default", "guess", "unknown")
 _TOLERANCE = 0.01
 _SAME_DEG = 0.5
 _SAME_STRETCH = 0.02
+_ASSUMED = "taken as true spacing"
 _SELF_TEST = "self-test of the slices"
 _SETTLED_BY = {
     "tilt_corrected": "--tilt-corrected yes or no (tilt_corrected)",
@@ -62,6 +63,8 @@ def merge(user: UserFacts, sources: Sequence[Calibration], *, volume: bool) -> t
     for source in (*reversed(sources), stated):
         others.update(source.others)
     merged = Calibration(**chosen, others=others)
+    if _ASSUMED in merged.tilt_corrected.origin and (stated.column_angle_deg or stated.face_tilt_deg):
+        merged = replace(merged, tilt_corrected=UNKNOWN)
     if user.in_voxels:
         others["in_voxels"] = Sourced(True, "user: voxel size unknown", "given")
         merged = replace(merged, pixel_nm=UNKNOWN, slice_nm=UNKNOWN, slice_z_nm=UNKNOWN)
@@ -117,10 +120,10 @@ def _compared(calibration: Calibration, item: Evidence) -> tuple[Sourced, Findin
     why = f"{item.text}{_either(calibration, item)}"
     if is_stated(known) or not item.decisive:
         text = f"{head} is used, but the slices speak for {said}: {why}"
-        return known, Finding("contradiction", text, "warning" if item.decisive else "note", asks=item.fact)
+        return known, Finding("evidence-contradiction", text, "warning" if item.decisive else "note", asks=item.fact)
     text = f"{head} contradicts the slices, which say {said}: {why}; settle it with {_SETTLED_BY[item.fact]}"
     doubted = replace(known, origin=f"{known.origin}, contradicted by the slices", confidence="guess")
-    return doubted, Finding("contradiction", text, asks=item.fact)
+    return doubted, Finding("evidence-contradiction", text, asks=item.fact)
 
 
 def _either(calibration: Calibration, item: Evidence) -> str:
@@ -226,10 +229,10 @@ def _true_spacing(merged: Calibration, volume: bool) -> tuple[Calibration, list[
     if not (nothing_told and merged.pixel_nm and merged.slice_nm):
         return merged, []
     if is_stated(merged.pixel_nm):
-        assumed = Sourced(True, "voxel size of the user taken as true spacing", "default")
+        assumed = Sourced(True, f"voxel size of the user {_ASSUMED}", "default")
         whose = "the given voxel size is taken as the true one"
     elif volume:
-        assumed = Sourced(True, f"{merged.pixel_nm.origin} taken as true spacing", "default")
+        assumed = Sourced(True, f"{merged.pixel_nm.origin} {_ASSUMED}", "default")
         whose = f"the voxel size in the file ({merged.pixel_nm.origin}) is taken as the true one"
     else:
         return merged, []

@@ -1,11 +1,15 @@
-"""Warnings that ask for a fact, and when they have been answered."""
+"""Doubts about a stack: warnings that ask for a fact, what its own slices say, and what has been answered."""
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from fibtomo.core.evidence import Evidence
 from fibtomo.core.volume import Calibration, Sourced
+from fibtomo.io.calibrate import with_evidence
 from fibtomo.io.findings import Finding
+from fibtomo.io.stack import Stack
 from fibtomo.io.vendor.info import VendorInfo
 
 _ASKED_BY = {
@@ -34,6 +38,23 @@ def vendor_warnings(info: VendorInfo, calibration: Calibration) -> list[Finding]
 def still_open(findings: Iterable[Finding], stated: Calibration) -> list[Finding]:
     """Return the findings that the user's statements do not settle."""
     return [f for f in findings if not f.asks or not getattr(stated, f.asks)]
+
+
+def weighed(stack: Stack, evidence: Iterable[Evidence], warnings: Iterable[str] = ()) -> Stack:
+    """Return `stack` with what its slices say weighed against what it was told; see `with_evidence`."""
+    evidence = tuple(evidence)
+    calibration, findings = with_evidence(stack.calibration, evidence)
+    more = [*findings, *(Finding("self-test", text) for text in warnings)]
+    problems = (*stack.problems, *more)
+    return replace(stack, calibration=calibration, problems=problems, evidence=evidence, told=stack.calibration)
+
+
+def unweighed(stack: Stack) -> Stack:
+    """Return `stack` as it was before its slices were looked at."""
+    if stack.told is None:
+        return stack
+    problems = tuple(f for f in stack.problems if not f.kind.startswith("evidence"))
+    return replace(stack, calibration=stack.told, problems=problems, evidence=None, told=None)
 
 
 def turned_scan(infos: Sequence[tuple[Path, VendorInfo]], calibration: Calibration) -> list[Finding]:

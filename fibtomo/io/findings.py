@@ -15,7 +15,7 @@ class Finding:
     ----------
     kind
         "missing-number", "duplicate-number", "mixed-shape", "mixed-dtype", "truncated", "undecodable",
-        "foreign-file", "no-scale", "contradiction", "info-bar", ...
+        "foreign-file", "no-scale", "contradiction", "evidence", "info-bar", ...
     message
         One sentence that names the file or value and the way out.
     severity

@@ -10,7 +10,7 @@ import numpy as np
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.errors import InputError
 from fibtomo.io.calibrate import merge, selected, slice_positions
-from fibtomo.io.doubts import still_open, turned_scan, vendor_warnings
+from fibtomo.io.doubts import still_open, turned_scan, unweighed, vendor_warnings, weighed
 from fibtomo.io.facts import UserFacts
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.infobar import info_bar_rows
@@ -296,7 +296,10 @@ def _details(opened: Opened, project: ProjectInfo | None, infos: list[tuple[Path
 
 
 def _restated(stack: Stack, facts: UserFacts, channel: str | None, slices: Any) -> Stack:
-    """Override the facts of an open stack."""
+    """Override the facts of an open stack; what its slices said is weighed anew, as far as it still holds."""
+    same = channel is None and slices is None and facts.orientation in (None, stack.calibration.orientation.value)
+    evidence = stack.evidence if same else None
+    stack = unweighed(stack)
     calibration, findings = merge(facts, [stack.calibration], volume=False)
     chosen = _chosen(slices, len(stack))
     part = stack.chosen[chosen.start : chosen.stop : chosen.step]
@@ -307,4 +310,5 @@ def _restated(stack: Stack, facts: UserFacts, channel: str | None, slices: Any) 
         numbers=tuple(stack.numbers[k] for k in chosen) if stack.numbers else None,
         problems=(*still_open(stack.problems, facts.calibration()), *findings),
     )
-    return changed.channel(_channel(stack.path, stack.readers, channel)) if channel else changed
+    changed = changed.channel(_channel(stack.path, stack.readers, channel)) if channel else changed
+    return changed if evidence is None else weighed(changed, evidence)

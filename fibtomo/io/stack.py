@@ -56,6 +56,8 @@ class Stack:
         Slice numbers missing in between.
     evidence
         What the slices themselves say of their acquisition; ``None`` until somebody looked.
+    told
+        The calibration before this evidence was weighed against it.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class Stack:
     numbers: tuple[int, ...] | None = None
     missing: tuple[int, ...] = ()
     evidence: tuple[Evidence, ...] | None = None
+    told: Calibration | None = None
 
     @property
     def spec(self) -> VolumeSpec:

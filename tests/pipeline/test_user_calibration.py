@@ -77,6 +77,13 @@ def test_acceptance_in_the_pipeline_file_adds_to_that_of_the_caller(guessed, tmp
     assert (values["orientation"], values["overtilt_deg"]) == ("rotated-180", "1")
 
 
+def test_the_caller_outranks_the_pipeline_file(guessed, tmp_path, pipeline, capsys):
+    words = ["-p", pipeline(", column_angle_deg: 54, tilt_corrected: true"), "--voxel-nm", 10, 5, 5, "--no-look"]
+    says(capsys, 0, "run", guessed, "-o", tmp_path / "o", *words, "--tilt-corrected", "no")
+    values = {row[0]: row[1] for row in fibtomo.Run(tmp_path / "o").provenance["input"]["values"]}
+    assert (values["tilt_corrected"], values["column_angle_deg"], values["tracked"]) == ("no", "54", "yes")
+
+
 def test_a_run_in_voxels_rests_on_no_guess(guessed, tmp_path, pipeline):
     assert fibtomo.run(guessed, tmp_path / "out", pipeline(), voxel_nm="unknown").voxel_nm is None
 

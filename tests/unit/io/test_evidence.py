@@ -8,6 +8,7 @@ from fibtomo.core.evidence import Evidence
 from fibtomo.core.resolve import question_of_guesses, resolve_geometry, unaccepted_guesses
 from fibtomo.core.volume import Calibration, Sourced
 from fibtomo.io.calibrate import merge, with_evidence
+from fibtomo.io.doubts import weighed
 from fibtomo.io.facts import UserFacts
 from fibtomo.io.open import open_stack
 
@@ -55,7 +56,7 @@ def test_contradicted_metadata_are_kept_but_doubted(confidence):
     weighed, finding = only(UNCORRECTED, replace(SCALE, tilt_corrected=Sourced(True, "tag X", confidence)))
     assert weighed.tilt_corrected.value is True
     assert weighed.tilt_corrected.confidence == "guess"
-    assert finding.kind == "contradiction"
+    assert finding.kind == "evidence-contradiction"
     for words in ("tag X", "yes: voxel 10 × 5 × 5 nm", "no: voxel 10 × 6.345 × 5 nm", "--tilt-corrected"):
         assert words in finding.message
     assert "contradicted by the slices" in question_of_guesses(weighed)
@@ -65,7 +66,7 @@ def test_the_user_is_warned_but_believed():
     stated = replace(SCALE, tilt_corrected=Sourced(True, "user", "given"))
     weighed, finding = only(UNCORRECTED, stated)
     assert weighed == stated
-    assert (finding.kind, finding.severity) == ("contradiction", "warning")
+    assert (finding.kind, finding.severity) == ("evidence-contradiction", "warning")
     assert "yes: voxel 10 × 5 × 5 nm" in finding.message
 
 
@@ -107,14 +108,34 @@ def test_a_voxel_size_alone_can_be_contradicted_and_settled(volume):
     alone = open_stack(volume, voxel_nm=(10, 5, 5))
     assert alone.calibration.tilt_corrected.confidence == "default"
     assert any("taken as the true one" in text for text in alone.warnings)
-    doubted, finding = only(UNCORRECTED, alone.calibration)
+    looked = weighed(alone, [UNCORRECTED], ["slices 3 and 4 are twins"])
+    finding = next(f for f in looked.problems if f.kind == "evidence-contradiction")
     assert "voxel 10 × 6.345 × 5 nm at a column angle of 52°" in finding.message
-    assert "--tilt-corrected yes or no" in question_of_guesses(doubted)
-    assert "--column-angle-deg 52" in question_of_guesses(doubted)
-    looked = replace(alone, calibration=doubted, problems=(*alone.problems, finding))
+    assert "--tilt-corrected yes or no" in question_of_guesses(looked.calibration)
+    assert "--column-angle-deg 52" in question_of_guesses(looked.calibration)
     settled = open_stack(looked, tilt_corrected=True)
     assert unaccepted_guesses(settled.calibration) == []
-    assert settled.warnings == []
+    assert [text.split(":")[0] for text in settled.warnings] == ["slices 3 and 4 are twins", "tilt_corrected"]
+    assert "is used, but the slices speak for no" in settled.warnings[1]
+    agreed = open_stack(looked, tilt_corrected=False, column_angle_deg=52)
+    assert agreed.warnings == ["slices 3 and 4 are twins"]
     accepted = open_stack(looked, accept_guess="tilt_corrected")
     assert unaccepted_guesses(accepted.calibration) == []
     assert finding.message in accepted.warnings
+
+
+def test_an_angle_stated_later_ends_the_assumption_of_true_spacing(volume):
+    later = open_stack(open_stack(volume, voxel_nm=(10, 5, 5)), column_angle_deg=52)
+    assert not later.calibration.tilt_corrected
+    looked = open_stack(weighed(open_stack(volume, voxel_nm=(10, 5, 5)), [UNCORRECTED]), column_angle_deg=52)
+    assert looked.calibration.tilt_corrected == Sourced(False, "self-test of the slices", "measured")
+
+
+@pytest.mark.parametrize("changed", [{"slices": "0:6:2"}, {"orientation": "flipped-rows"}, {"channel": "image"}])
+def test_other_slices_are_looked_at_again(volume, changed):
+    looked = weighed(open_stack(volume, voxel_nm=(10, 5, 5), column_angle_deg=52), [UNCORRECTED])
+    assert looked.tilt_corrected is False
+    again = open_stack(looked, **changed)
+    assert again.evidence is None
+    assert again.tilt_corrected is None
+    assert open_stack(looked, tracked=True).evidence == (UNCORRECTED,)
