@@ -76,7 +76,7 @@ def find_face(
         ``box_px`` [y0, y1, x0, x1] as rows and columns of slice 0, may reach beyond it where other slices do;
         ``crop`` 1 if it leaves something out; ``padding_px`` [top, bottom, left, right]; ``surface_row_px``,
         ``surface_sigma_px``, ``surface_confidence`` (n,) row of the surface at the middle column as stored, NaN where
-        not found; ``surface_slope`` rows per column;
+        not found, its standard deviation, and 0 to 1; ``surface_slope`` rows per column;
         ``notes`` sentences.
     """
     n = len(measured["padding"])
@@ -188,7 +188,7 @@ def _table(stack: Stack, margin_px: tuple[float, float]) -> Table:
             "surface_row_px": nowhere,
             "surface_sigma_px": nowhere,
             "surface_confidence": np.zeros(n),
-            "surface_slope": float("nan"),
+            "surface_slope": 0.0,
         }
     return table | {
         "surface_row_px": cap.places_px,

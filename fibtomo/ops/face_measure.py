@@ -16,6 +16,7 @@ LONGEST = 512
 SAMPLES = 64
 """Grey values kept along either axis of the slice."""
 _SAMPLE_PX = 3
+_MOST_EQUAL = 0.6  # of neighbouring pixels, where there is noise
 _MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
 
 
@@ -94,7 +95,10 @@ def _measure(image: Any) -> dict[str, Any]:
 
 
 def _padding(grey: Any) -> tuple[int, int, int, int]:
-    """Constant or void lines at top, bottom, left and right whose grey hardly occurs elsewhere on the slice."""
+    """Constant or void lines at top, bottom, left and right whose grey hardly occurs elsewhere on the slice.
+
+    On a slice without noise constant lines say nothing.
+    """
     rows, cols = grey.shape
     y0, y1, x0, x1 = _varying(grey)
     if y0 == y1:
@@ -102,6 +106,8 @@ def _padding(grey: Any) -> tuple[int, int, int, int]:
     lines = [grey[y0 - 1] if y0 else None, grey[y1] if y1 < rows else None]
     lines += [grey[y0:y1, x0 - 1] if x0 else None, grey[y0:y1, x1] if x1 < cols else None]
     inside = grey[y0:y1, x0:x1]
+    if inside.size < grey.size and float((inside[:, 1:] == inside[:, :-1]).mean()) > _MOST_EQUAL:
+        return 0, 0, 0, 0
     for value in {float(line[0]) for line in lines if line is not None}:
         if float((inside == value).mean()) > _MOST_PADDING_GREY:
             return 0, 0, 0, 0
