@@ -129,7 +129,12 @@ def open_stack(
         value_range=measured_range(reader, chosen, rows),
         details={n: _details(opened, project, infos.get(n, [])) for n in opened.readers},
         images=opened.images,
-        problems=(*opened.findings, *cropped, *findings, *_not_finite(reader, chosen, rows)),
+        problems=(
+            *still_open(opened.findings, facts.calibration()),
+            *cropped,
+            *findings,
+            *_not_finite(reader, chosen, rows),
+        ),
         numbers=numbers,
         missing=tuple(n for n in missing if numbers and numbers[0] < n < numbers[-1]) if chosen.step == 1 else (),
     )
@@ -218,7 +223,7 @@ def _changed_pixels(infos: list[tuple[Path, VendorInfo]]) -> list[Finding]:
         if any(abs(a / b - 1) > _PIXEL_TOLERANCE for a, b in zip(value, first, strict=True)):
             text = (
                 f"the pixel size changes within the stack: {first[1]:.6g} nm in {first_path.name}, {value[1]:.6g} nm "
-                f"in {path.name}; split the stack there, or give --voxel-nm to override"
+                f"in {path.name}; split the stack there, or give --voxel-nm (voxel_nm) to override"
             )
             return [Finding("contradiction", text, files=(first_path.name, path.name), asks="pixel_nm")]
     return []
@@ -243,7 +248,7 @@ def _kept_rows(
     bar = info_bar_rows([reader.read(slice(k, k + 1), slice(None))[0] for k in evenly(good)])
     if not bar:
         return (0, rows), []
-    text = f"an info bar of {bar} rows was seen at the bottom and cut off (--keep-info-bar keeps it)"
+    text = f"an info bar of {bar} rows was seen at the bottom and cut off (--keep-info-bar, crop_info_bar=False)"
     return (0, rows - bar), [Finding("info-bar", text)]
 
 

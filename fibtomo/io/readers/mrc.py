@@ -59,5 +59,5 @@ def open_mrc(path: Path) -> Opened:
         dz, dy, dx = voxel
         calibration = Calibration(Sourced((dy, dx), "MRC header", "given"), Sourced(dz, "MRC header", "given"))
         return Opened(readers, calibration=calibration)
-    text = f"{path.name}: the MRC header holds no voxel size (0 or 1 Å); give --voxel-nm DZ DY DX"
-    return Opened(readers, findings=[Finding("no-scale", text, files=(path.name,))])
+    text = f"{path.name}: the MRC header holds no voxel size (0 or 1 Å); give --voxel-nm DZ DY DX (voxel_nm)"
+    return Opened(readers, findings=[Finding("no-scale", text, files=(path.name,), asks="pixel_nm")])

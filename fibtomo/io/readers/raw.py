@@ -117,7 +117,7 @@ def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None, offse
                 return _opened(RawFile(path, raw.shape, raw.dtype, raw.offset, raw.spacing, raw.unit, header.name))
     raise StackError(
         f"{path} has no header beside it (.json, .nhdr, .mhd or .hdr of the same name); give its shape (slices, rows, "
-        f"columns) and type, as in open_stack(path, shape=(100, 512, 512), dtype='uint16')"
+        f"columns) and type: --shape 100 512 512 --dtype uint16 (shape=(100, 512, 512), dtype='uint16')"
     )
 
 
@@ -148,7 +148,7 @@ def _scale(spacing: tuple[float, ...] | None, unit: str | None, name: str) -> tu
     steps = [length_nm(s, unit) for s in spacing[-3:]]
     if None in steps:
         shown = " ".join(f"{s:g}" for s in spacing[-3:])
-        text = f"{name}: spacing {shown} (z y x) has no unit; give it in nm with --voxel-nm DZ DY DX"
-        return Calibration(), [Finding("no-scale", text, files=(name,))]
+        text = f"{name}: spacing {shown} (z y x) has no unit; give it in nm with --voxel-nm DZ DY DX (voxel_nm)"
+        return Calibration(), [Finding("no-scale", text, files=(name,), asks="pixel_nm")]
     dz, dy, dx = steps
     return Calibration(Sourced((dy, dx), origin, confidence), Sourced(dz, origin, confidence)), []

@@ -119,8 +119,8 @@ def _tilt_corrected(keys: Keys, metadata: dict[str, Sourced], column_angle: Sour
         return judge_tilt_correction(is_on, angle, column_angle, metadata.get("stage_tilt_deg", UNKNOWN))
     doubt = (
         f"{angle.origin} = {angle.value:.2f}° names an angle but not whether the correction was on "
-        f"(the face lies at {90 - column_angle.value:.1f}°): give --tilt-corrected yes or no, or keep the "
-        "a3d-setup file beside the slices"
+        f"(the face lies at {90 - column_angle.value:.1f}°): give --tilt-corrected yes or no (tilt_corrected), or "
+        "keep the a3d-setup file beside the slices"
     )
     return Sourced(None, angle.origin, "unknown"), [doubt]
 

@@ -45,7 +45,9 @@ def read_hitachi_txt(text: str, where: str, size: tuple[int, int] | None) -> Ven
         metadata,
         rows_said or None,
         metadata.get("detector", UNKNOWN).value,
-        warnings=[] if angle else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg"],
+        warnings=[]
+        if angle
+        else [f"the column angle of Hitachi {instrument} is not known: give --column-angle-deg (column_angle_deg)"],
         raw=dict(keys.raw),
     )
     return sized(info, *size, cols_said or None) if size else replace(info, image_rows=None)

@@ -97,7 +97,7 @@ def sized(info: VendorInfo, rows: int, cols: int, cols_said: int | None) -> Vend
         pixel = info.calibration.pixel_nm
         warning = (
             f"{info.vendor} metadata tell of {cols_said} columns, the file has {cols}: it was cropped or resized, "
-            "so its pixel size may be another; check it or give --voxel-nm"
+            "so its pixel size may be another; check it or give --voxel-nm (voxel_nm)"
         )
         return replace(
             info,

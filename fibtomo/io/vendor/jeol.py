@@ -60,7 +60,7 @@ def _pixel_nm(keys: Keys, size: tuple[int, int] | None) -> tuple[Sourced, int | 
     bar_px = keys.number("$$SM_MICRON_BAR")
     marker = keys.length_nm("$$SM_MICRON_MARKER", unit="µm")
     if not (bar_px and bar_px.value > 0 and marker):
-        return UNKNOWN, None, [f"{keys.where}: no micron bar, so the pixel size is unknown; give --voxel-nm"]
+        return UNKNOWN, None, [f"{keys.where}: no micron bar, so the pixel size is unknown; give --voxel-nm (voxel_nm)"]
     reduction, image_rows, warnings = _reduction(keys, size)
     if bar_px.value < _COARSE_BAR_PX:
         warnings.insert(
@@ -84,7 +84,7 @@ def _reduction(keys: Keys, size: tuple[int, int] | None) -> tuple[float | None, 
     if not 0 < image_rows <= rows:
         warning = (
             f"{keys.where} $CM_FULL_SIZE = {text[:40]!r} does not fit an image of {cols} x {rows} pixels, "
-            "so its pixel size may be another; check it or give --voxel-nm"
+            "so its pixel size may be another; check it or give --voxel-nm (voxel_nm)"
         )
         return None, None, [warning]
     if reduction == 1.0:

@@ -35,7 +35,7 @@ def read_plain(tags: TiffTags) -> VendorInfo | None:
         dy, dx = calibration.pixel_nm.value
         warnings.append(
             f"the pixel size {dy:g} x {dx:g} nm comes from {calibration.pixel_nm.origin}, which is often wrong: "
-            "check it or give --voxel-nm"
+            "check it or give --voxel-nm (voxel_nm)"
         )
     return VendorInfo(VENDOR, calibration, warnings=warnings)
 

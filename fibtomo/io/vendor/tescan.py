@@ -122,7 +122,7 @@ def _cross_section_note(metadata: dict[str, Sourced]) -> list[str]:
         return []
     note = (
         f"{angle.origin} = {angle.value:.1f}° is the angle of the cut, not between the columns, which is taken as "
-        f"{COLUMN_ANGLE_DEG:.0f}°: give --column-angle-deg if that is wrong"
+        f"{COLUMN_ANGLE_DEG:.0f}°: give --column-angle-deg (column_angle_deg) if that is wrong"
     )
     return [note]
 

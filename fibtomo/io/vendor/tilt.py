@@ -14,7 +14,10 @@ def default_column_angle(angle_deg: float, vendor: str) -> Sourced:
 
 def no_ion_column(instrument: str) -> str:
     """Warning for an instrument that is no dual beam."""
-    return f"no ion column is known for {instrument}, so the column angle is unknown: give --column-angle-deg"
+    return (
+        f"no ion column is known for {instrument}, so the column angle is unknown: "
+        "give --column-angle-deg (column_angle_deg)"
+    )
 
 
 def read_column_angle(angle_deg: Sourced, default: Sourced) -> Sourced:
@@ -80,7 +83,7 @@ def judge_tilt_correction(
     )
     if stage_tilt_deg:
         correction += f" at stage tilt {stage_tilt_deg.value:.2f}°"
-    question = "whether rows are true to scale cannot be told: give --tilt-corrected yes or no"
+    question = "whether rows are true to scale cannot be told: give --tilt-corrected yes or no (tilt_corrected)"
     undecided = Sourced(None, is_on.origin, "unknown")
     if not angle_deg or abs(angle_deg.value) < _SAME_DEG:
         return undecided, [f"{correction}; {question}"]
