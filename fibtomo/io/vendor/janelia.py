@@ -208,17 +208,17 @@ def _info(header: DatHeader) -> VendorInfo:
     length = keys.length_nm("PixelSize", unit="nm")
     metadata = keys.collect(_FIELDS)
     metadata["detectors"] = Sourced(header.detectors, f"{keys.where} DetA to DetD", "given")
-    warnings = [
+    doubt = (
         "Janelia headers do not tell the column angle (54° or 90° are in use): "
         "give --column-angle-deg (column_angle_deg)"
-    ]
+    )
     return VendorInfo(
         VENDOR,
         Calibration(pixel_nm=pixel_pair(length, length), slice_nm=_slice_nm(keys)),
         metadata,
         header.rows,
         header.detectors[0],
-        warnings=warnings,
+        warnings=[doubt],
         raw=header.raw,
     )
 
