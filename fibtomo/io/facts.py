@@ -51,7 +51,8 @@ class UserFacts:
             None if value is None else float(value)
             for value in (self.column_angle_deg, self.overtilt_deg, self.face_tilt_deg, self.sample_tilt_deg)
         )
-        Geometry((1, 1, 1), angle or _TYPICAL_ANGLE_DEG, False, False, overtilt or 0.0, None, face, sample)
+        theta = _TYPICAL_ANGLE_DEG if angle is None else angle
+        Geometry((1, 1, 1), theta, False, False, overtilt or 0.0, None, face, sample)
         if self.orientation is not None and self.orientation not in ORIENTATIONS:
             raise InputError(f"orientation = {self.orientation!r} must be one of {', '.join(ORIENTATIONS)}")
         accepted = self.accepted
@@ -59,8 +60,8 @@ class UserFacts:
             pixel_nm=pixel,
             slice_nm=step,
             column_angle_deg=_stated(angle),
-            tilt_corrected=_stated(self.tilt_corrected),
-            tracked=_stated(self.tracked),
+            tilt_corrected=_stated(_yes_or_no("tilt_corrected", self.tilt_corrected)),
+            tracked=_stated(_yes_or_no("tracked", self.tracked)),
             overtilt_deg=_stated(overtilt),
             face_tilt_deg=_stated(face),
             sample_tilt_deg=_stated(sample),
@@ -94,6 +95,13 @@ def is_stated(fact: Sourced) -> bool:
 
 def _stated(value: Any) -> Sourced:
     return UNKNOWN if value is None else Sourced(value, USER, "given")
+
+
+def _yes_or_no(name: str, value: Any) -> bool | None:
+    """Refuse texts: "no" would count as true."""
+    if value is None or isinstance(value, bool | np.bool_):
+        return None if value is None else bool(value)
+    raise InputError(f"{name} = {value!r} must be True, False or None")
 
 
 def _three_lengths(voxel_nm: Any) -> tuple[float | None, ...]:

@@ -111,6 +111,8 @@ def test_voxel_size_that_makes_no_sense(volume, voxel):
 
 
 def test_angle_that_makes_no_sense(volume):
+    with pytest.raises(InputError, match=r"column_angle_deg = 0\.0 must lie between 20 and 90"):
+        open_stack(volume, column_angle_deg=0)
     with pytest.raises(InputError, match=r"column_angle_deg = 5\.0 must lie between 20 and 90"):
         open_stack(volume, column_angle_deg=5)
 
@@ -287,6 +289,13 @@ def test_a_guess_that_cannot_be_accepted(volume, names):
 def test_angles_that_cannot_be(volume, fact, words):
     with pytest.raises(InputError, match=words):
         open_stack(volume, **fact)
+
+
+@pytest.mark.parametrize("name", ["tilt_corrected", "tracked"])
+def test_a_text_is_no_answer(volume, name):
+    with pytest.raises(InputError, match=rf"{name} = 'no' must be True, False"):
+        open_stack(volume, **{name: "no"})
+    assert getattr(open_stack(volume, **{name: np.bool_(False)}), name) is False
 
 
 def test_a_scale_ends_a_run_in_voxels(volume):
