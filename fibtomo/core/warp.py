@@ -188,6 +188,12 @@ class Warp:
             found[a : a + _CHUNK] = _spectral_norm(np.stack(along, axis=-1)).max(axis=(1, 2))
         return found
 
+    @cached_property
+    def margin_px(self) -> Float:
+        """(n,) distance from the edge of the frame that no displacement can carry a place across."""
+        largest = np.hypot(*np.abs(self.bounds_px).max(axis=1).T)
+        return np.asarray(largest / (1 - self.max_gradient) + 1)
+
     def __call__(self, k: ArrayLike, row: ArrayLike, col: ArrayLike) -> Float:
         """Displacement (..., 2) as (dy, dx) of slice `k` at the places (row, col), which are broadcast together."""
         k, row, col = np.broadcast_arrays(k, np.asarray(row, dtype=np.float64), np.asarray(col, dtype=np.float64))
@@ -199,22 +205,6 @@ class Warp:
             for b in range(4):
                 found += (weight_y[a] * weight_x[b])[..., None] * self._control[k, y + a, x + b]
         return found
-
-    def lines(self, k: ArrayLike, row: ArrayLike) -> Callable[[ArrayLike], Float]:
-        """Displacement along whole lines: a function of columns, for slices `k` and rows `row` of one shape."""
-        k, row = np.asarray(k), np.asarray(row, dtype=np.float64)
-        scale_y, scale_x = self.nodes_per_px
-        cell, weight = basis(row * scale_y, self._control.shape[1])
-        line = sum(weight[a][..., None, None] * self._control[k, cell + a] for a in range(4))
-
-        def along(col: ArrayLike) -> Float:
-            cell, weight = basis(np.asarray(col, dtype=np.float64) * scale_x, line.shape[-2])
-            at = np.broadcast_to(cell, row.shape)[..., None, None]
-            return np.asarray(
-                sum(weight[b][..., None] * np.take_along_axis(line, at + b, axis=-2)[..., 0, :] for b in range(4))
-            )
-
-        return along
 
     def undo(self, k: ArrayLike, row: ArrayLike, col: ArrayLike) -> Float:
         """Places (..., 2) that slice `k` shows at (row, col): the inverse of ``q + w(q)``."""

@@ -8,11 +8,10 @@ Imported lazily: numba takes a while to load.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fibtomo.core._warp_kernels import cells_of_row, shift_at
+from fibtomo.core._warp_kernels import compiled as _compiled
 from fibtomo.ops._resample_cpu import _longest_run, _mix_columns
-
-_compiled = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 
 
 @_compiled
@@ -25,12 +24,8 @@ def gather(
     start: Any,
     steps: Any,
     z0: int,
-    y_table: Any,
-    y_lead: int,
-    y_reach: float,
-    x_table: Any,
-    x_lead: int,
-    x_reach: float,
+    along_y: Any,
+    along_x: Any,
     control: Any,
     nodes_per_px: Any,
     x_first: Any,
@@ -39,139 +34,109 @@ def gather(
 ) -> None:
     """Fill `out` (nz, ny, nx) from `source` (slices, rows, columns); tables as for the CUDA kernel.
 
-    Without a warp `control` has length 0, and `x_first` (slices, nx) and `x_weight` (slices, taps, nx) hold the taps
-    along x.
+    `along_y` and `along_x` are (table, lead, reach). Without a warp `control` has length 0, and `x_first` (slices, nx)
+    and `x_weight` (slices, taps, nx) hold the taps along x.
     """
-    slices, rows, cols = source.shape
+    slices, _, cols = source.shape
     nz, ny, nx = out.shape
     warped, turned = len(control) > 0, steps[0] != 0
     lines = np.zeros((1 if turned else slices, nx), np.float32)
     line = np.empty(cols, np.float32)
-    places = np.empty((2, nx), np.float64)
-    cells = np.empty((8, max(1, control.shape[2] - 3) if warped else 1), np.float32)
-    weights = np.empty((2, max(y_table.shape[2], x_table.shape[2])), np.float32)
+    places, cells = np.empty((2, nx)), np.empty((control.shape[2] - 3, 8))
+    weights = np.empty((2, max(along_y[0].shape[2], along_x[0].shape[2])), np.float32)
     runs = np.zeros((slices, 2), np.int64)
     for k in range(0 if warped else slices):
         runs[k, 0], runs[k, 1] = _longest_run(x_first[k])
-    reach = np.empty((slices, 2), np.int64)
+    wanted = np.empty((slices, 2), np.int64)
     for y in range(ny):
         if not turned:
-            _reach_of_slices(z_slice[:, y], z_weight[:, y], spans[:, y], reach)
+            _columns_wanted(z_slice[:, y], z_weight[:, y], spans[:, y], wanted)
         for z in range(nz):
-            target = out[z, y]
-            x0, x1 = spans[z, y]
+            target, x0, x1 = out[z, y], spans[z, y, 0], spans[z, y, 1]
             target[:x0] = fill
             target[x0:x1] = 0
             target[x1:] = fill
-            if x1 <= x0:
-                continue
-            for t in range(z_slice.shape[2]):
-                weight = z_weight[z, y, t]
+            for t in range(z_slice.shape[2] if x0 < x1 else 0):
+                k, weight = z_slice[z, y, t], z_weight[z, y, t]
                 if weight == 0:
                     continue
-                k = z_slice[z, y, t]
                 samples = lines[0 if turned else k]
-                a, b = (x0, x1) if turned else (reach[k, 0], reach[k, 1])
-                if turned or a < b:
+                if turned:
+                    wanted[k] = x0, x1
+                if wanted[k, 0] < wanted[k, 1]:
                     row = start[k, 0] + (z0 + z) * steps[0] + y * steps[1]
                     if warped:
-                        _cells_of_row(control[k], row * nodes_per_px[0], cells)
+                        cells_of_row(control[k], row * nodes_per_px[0], cells)
                         _places(row, start[k, 1], steps[2], cells, nodes_per_px[1], places)
-                        _sample_places(
-                            source[k],
-                            places,
-                            a,
-                            b,
-                            y_table,
-                            y_lead,
-                            y_reach,
-                            x_table,
-                            x_lead,
-                            x_reach,
-                            weights,
-                            samples,
-                        )
+                        _sample(source[k], places, wanted[k], along_y, along_x, weights, samples)
                     else:
-                        first = _axis(row, rows, y_table, y_lead, y_reach, weights[0])
-                        c0, c1 = x_first[k, a], x_first[k, b - 1] + x_weight.shape[1]
-                        _mix_rows(source[k], first, weights[0, : y_table.shape[2]], c0, c1, line)
+                        first = _axis(row, source.shape[1], along_y, weights[0])
+                        c0, c1 = x_first[k, wanted[k, 0]], x_first[k, wanted[k, 1] - 1] + x_weight.shape[1]
+                        _mix_rows(source[k], first, weights[0, : along_y[0].shape[2]], line[c0:c1], c0)
                         _mix_columns(line, x_first[k], x_weight[k], runs[k, 0], runs[k, 1], samples)
-                    if not turned:
-                        reach[k, 1] = reach[k, 0]  # made for this y
+                    wanted[k] = 0
                 for x in range(x0, x1):
                     target[x] += weight * samples[x]
 
 
 @_compiled
-def _reach_of_slices(z_slice: Any, z_weight: Any, spans: Any, reach: Any) -> None:
+def _columns_wanted(z_slice: Any, z_weight: Any, spans: Any, wanted: Any) -> None:
     """Columns [a, b) that any target slice needs of each source slice at one y."""
-    reach[:, 0] = np.iinfo(np.int32).max
-    reach[:, 1] = 0
+    wanted[:, 0] = np.iinfo(np.int32).max
+    wanted[:, 1] = 0
     for z in range(len(z_slice)):
         for t in range(z_slice.shape[1]):
             if z_weight[z, t] != 0 and spans[z, 1] > spans[z, 0]:
                 k = z_slice[z, t]
-                reach[k, 0] = min(reach[k, 0], spans[z, 0])
-                reach[k, 1] = max(reach[k, 1], spans[z, 1])
+                wanted[k, 0] = min(wanted[k, 0], spans[z, 0])
+                wanted[k, 1] = max(wanted[k, 1], spans[z, 1])
 
 
 @_compiled
-def _mix_rows(image: Any, first: int, weight: Any, c0: int, c1: int, line: Any) -> None:
-    """Weighted sum of the columns [c0, c1) of rows from `first` on; rows beyond the edge have no weight."""
-    line[c0:c1] = 0
+def _mix_rows(image: Any, first: int, weight: Any, line: Any, column: int) -> None:
+    """Weighted sum of rows from `first` on, columns from `column` on; rows beyond the edge have no weight."""
+    line[:] = 0
     for a in range(len(weight)):
         w = weight[a]
         if w != 0:
-            row = image[first + a]
-            for x in range(c0, c1):
+            row = image[first + a, column : column + len(line)]
+            for x in range(len(line)):
                 line[x] += w * np.float32(row[x])
 
 
 @_compiled
-def _cells_of_row(control: Any, at: float, cells: Any) -> None:
-    """Cubic polynomials (dy: 0 to 3, dx: 4 to 7) of each node cell along the row at `at` node steps."""
-    cell = min(max(int(np.floor(at)), 0), len(control) - 4)
-    beyond = np.float32(at - cell)
-    t = min(max(beyond, np.float32(0)), np.float32(1))
-    beyond -= t
-    u = 1 - t
-    w0 = u * u * u / 6 - beyond * u * u / 2
-    w1 = ((3 * t - 6) * t * t + 4) / 6 + beyond * (3 * t - 4) * t / 2
-    w2 = (((3 - 3 * t) * t + 3) * t + 1) / 6 + beyond * ((2 - 3 * t) * t + 1) / 2
-    w3 = t * t * t / 6 + beyond * t * t / 2
-    a, b, c, d = control[cell], control[cell + 1], control[cell + 2], control[cell + 3]
-    for j in range(cells.shape[1]):
-        for axis in range(2):
-            p = w0 * a[j, axis] + w1 * b[j, axis] + w2 * c[j, axis] + w3 * d[j, axis]
-            q = w0 * a[j + 1, axis] + w1 * b[j + 1, axis] + w2 * c[j + 1, axis] + w3 * d[j + 1, axis]
-            r = w0 * a[j + 2, axis] + w1 * b[j + 2, axis] + w2 * c[j + 2, axis] + w3 * d[j + 2, axis]
-            s = w0 * a[j + 3, axis] + w1 * b[j + 3, axis] + w2 * c[j + 3, axis] + w3 * d[j + 3, axis]
-            cells[4 * axis, j] = (p + 4 * q + r) / 6
-            cells[4 * axis + 1, j] = (r - p) / 2
-            cells[4 * axis + 2, j] = (p - 2 * q + r) / 2
-            cells[4 * axis + 3, j] = (s - p + 3 * (q - r)) / 6
-
-
-@_compiled
 def _places(row: float, col_start: float, col_step: float, cells: Any, nodes_per_col: float, places: Any) -> None:
-    """Rows and columns that the voxels of a line read once their displacement is added."""
-    last = cells.shape[1] - 1
-    for x in range(places.shape[1]):
-        col = col_start + x * col_step
-        at = col * nodes_per_col
+    """Rows and columns that the voxels of a line read once their displacement is added, cell by cell of the nodes."""
+    count = places.shape[1]
+    x, last = 0, len(cells) - 1
+    while x < count:
+        at = (col_start + x * col_step) * nodes_per_col
         j = min(max(int(np.floor(at)), 0), last)
-        beyond = np.float32(at - j)
-        t = min(max(beyond, np.float32(0)), np.float32(1))
-        beyond -= t
-        for axis in range(2):
-            b, c, d = cells[4 * axis + 1, j], cells[4 * axis + 2, j], cells[4 * axis + 3, j]
-            shift = ((d * t + c) * t + b) * t + cells[4 * axis, j] + beyond * ((3 * d * t + 2 * c) * t + b)
-            places[axis, x] = (row if axis == 0 else col) + shift
+        stop = count
+        if 0 <= at <= last + 1 and nodes_per_col > 0:
+            stop = min(count, max(x + 1, int(np.ceil(((j + 1) / nodes_per_col - col_start) / col_step))))
+        elif at < 0:
+            stop = min(count, max(x + 1, int(np.ceil(-col_start / col_step))))
+        if 0 <= at <= last + 1:
+            a0, a1, a2, a3 = cells[j, 0], cells[j, 1], cells[j, 2], cells[j, 3]
+            b0, b1, b2, b3 = cells[j, 4], cells[j, 5], cells[j, 6], cells[j, 7]
+            for i in range(x, stop):
+                col = col_start + i * col_step
+                t = col * nodes_per_col - j
+                places[0, i] = row + (((a3 * t + a2) * t + a1) * t + a0)
+                places[1, i] = col + (((b3 * t + b2) * t + b1) * t + b0)
+        else:
+            for i in range(x, stop):
+                col = col_start + i * col_step
+                places[0, i] = row + shift_at(cells, col * nodes_per_col, 0)
+                places[1, i] = col + shift_at(cells, col * nodes_per_col, 1)
+        x = stop
 
 
 @_compiled
-def _axis(at: float, count: int, table: Any, lead: int, reach: float, weight: Any) -> int:
+def _axis(at: float, count: int, along: Any, weight: Any) -> int:
     """First tap around `at`, moved onto the axis, and its weights; taps beyond an edge have no weight."""
+    table, lead, reach = along
     at = min(max(at, 0.0), count - 1.0)
     taps = table.shape[2]
     if taps == 1:
@@ -219,39 +184,55 @@ def _correct_edge(middle: float, first: int, count: int, reach: float, weight: A
                 weight[a] -= trust * off * (mean + deviation) / norm
 
 
-@_compiled
-def _sample_places(
-    image: Any,
-    places: Any,
-    x0: int,
-    x1: int,
-    y_table: Any,
-    y_lead: int,
-    y_reach: float,
-    x_table: Any,
-    x_lead: int,
-    x_reach: float,
-    weights: Any,
-    samples: Any,
-) -> None:
-    rows, cols = image.shape
-    y_taps, x_taps = y_table.shape[2], x_table.shape[2]
-    wy, wx = weights[0], weights[1]
-    for x in range(x0, x1):
-        top = _axis(places[0, x], rows, y_table, y_lead, y_reach, wy)
-        left = _axis(places[1, x], cols, x_table, x_lead, x_reach, wx)
-        value = np.float32(0)
-        if top >= 0 and top + y_taps <= rows and left >= 0 and left + x_taps <= cols:
-            for a in range(y_taps):
-                line = np.float32(0)
+def _line_sampler(taps: int) -> Any:
+    """Compile the interpolation at given places for `taps` samples along both axes, 0 for any number of them."""
+
+    @_compiled
+    def sample(image: Any, places: Any, wanted: Any, along_y: Any, along_x: Any, weights: Any, samples: Any) -> None:
+        (y_table, y_lead, _), (x_table, x_lead, _) = along_y, along_x
+        rows, cols = image.shape
+        y_taps, x_taps = taps or y_table.shape[2], taps or x_table.shape[2]
+        wy, wx = weights[0], weights[1]
+        for x in range(wanted[0], wanted[1]):
+            at_y = min(max(places[0, x], 0.0), rows - 1.0)
+            at_x = min(max(places[1, x], 0.0), cols - 1.0)
+            base_y, base_x = int(at_y), int(at_x)
+            top, left = base_y - y_lead, base_x - x_lead
+            value = np.float32(0)
+            if y_taps > 1 and top >= 0 and top + y_taps <= rows and left >= 0 and left + x_taps <= cols:
+                fine_y, fine_x = (at_y - base_y) * (y_table.shape[1] - 1), (at_x - base_x) * (x_table.shape[1] - 1)
+                i, j = int(fine_y), int(fine_x)
+                part_y, part_x = np.float32(fine_y - i), np.float32(fine_x - j)
                 for b in range(x_taps):
-                    line += wx[b] * np.float32(image[top + a, left + b])
-                value += wy[a] * line
-        else:
-            for a in range(y_taps):
-                line = np.float32(0)
-                for b in range(x_taps):
-                    if wy[a] != 0 and wx[b] != 0:
+                    wx[b] = x_table[0, j, b] + part_x * (x_table[0, j + 1, b] - x_table[0, j, b])
+                for a in range(y_taps):
+                    w = y_table[0, i, a] + part_y * (y_table[0, i + 1, a] - y_table[0, i, a])
+                    line = np.float32(0)
+                    for b in range(x_taps):
                         line += wx[b] * np.float32(image[top + a, left + b])
-                value += wy[a] * line
-        samples[x] = value
+                    value += w * line
+            else:
+                top = _axis(at_y, rows, along_y, wy)
+                left = _axis(at_x, cols, along_x, wx)
+                for a in range(y_taps):
+                    for b in range(x_taps):
+                        if wy[a] != 0 and wx[b] != 0:
+                            value += wy[a] * wx[b] * np.float32(image[top + a, left + b])
+            samples[x] = value
+
+    return sample
+
+
+_sample_linear, _sample_cubic, _sample_any = (_line_sampler(taps) for taps in (2, 4, 0))
+
+
+@_compiled
+def _sample(image: Any, places: Any, wanted: Any, along_y: Any, along_x: Any, weights: Any, samples: Any) -> None:
+    """Interpolate `image` at `places` for the voxels [wanted[0], wanted[1])."""
+    y_taps, x_taps = along_y[0].shape[2], along_x[0].shape[2]
+    if y_taps == x_taps == 2:
+        _sample_linear(image, places, wanted, along_y, along_x, weights, samples)
+    elif y_taps == x_taps == 4:
+        _sample_cubic(image, places, wanted, along_y, along_x, weights, samples)
+    else:
+        _sample_any(image, places, wanted, along_y, along_x, weights, samples)

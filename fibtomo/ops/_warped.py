@@ -105,5 +105,5 @@ def gather_warped_on_host(
         x_first, x_weight = np.zeros((0, 0), np.int32), np.zeros((0, 0, 0), np.float32)
     (y_lead, x_lead), (y_reach, x_reach) = t.lead, np.float32(t.reach)
     along_y, along_x = (t.y_table, y_lead, y_reach), (t.x_table, x_lead, x_reach)
-    places = (t.z_slice, t.z_weight, t.spans, t.start, t.steps[:3], z0, *along_y, *along_x, t.control, t.steps[3:])
+    places = (t.z_slice, t.z_weight, t.spans, t.start, t.steps[:3], z0, along_y, along_x, t.control, t.steps[3:])
     gather(source, out, *places, x_first, x_weight, np.float32(fill))
