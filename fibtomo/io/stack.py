@@ -201,7 +201,9 @@ class Stack:
             A file cannot be read any more.
         """
         part = self.chosen[max(0, z0) : max(0, z1)]
-        block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))[self._turned]
+        block = self._reader.read(slice(part.start, part.stop, part.step), slice(*self.rows))
+        backwards = [axis for axis, flipped in enumerate(self._flipped, 1) if flipped]
+        block = np.flip(block, backwards) if backwards else block
         if block.dtype.kind == "b":
             return block.astype(np.uint8) * np.uint8(255)
         out = np.array(block, dtype=self.dtype, order="C", copy=None if block.flags.owndata else True)
@@ -214,7 +216,7 @@ class Stack:
         """Short text that changes when files, detector, crop or choice of slices change."""
         digest = hashlib.sha256(self._reader.stamp().encode())
         digest.update(f"{self.channel_name}{self.chosen}{self.rows}{sorted(self._reader.bad)}".encode())
-        digest.update(f"{self._turned}".encode())
+        digest.update(f"{self._flipped}".encode())
         return digest.hexdigest()[:16]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -246,10 +248,9 @@ class Stack:
         return self.readers[self.channel_name]
 
     @property
-    def _turned(self) -> tuple[slice, slice, slice]:
-        """Index that lays stored images upright."""
-        y, x = ORIENTATIONS[self.calibration.orientation.value or "upright"]
-        return slice(None), slice(None, None, -1 if y else 1), slice(None, None, -1 if x else 1)
+    def _flipped(self) -> tuple[bool, bool]:
+        """Whether stored rows, and columns, run backwards."""
+        return ORIENTATIONS[self.calibration.orientation.value or "upright"]
 
 
 class _Sliced:
