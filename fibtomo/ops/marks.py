@@ -18,7 +18,7 @@ Roi = tuple[int, int, int, int]
 
 _SEARCH_PX = 4
 _PASSES = 3
-_LEAST_SIGMA_PX = 0.01
+_LEAST_SIGMA_PX = 0.05  # what sampling of sharp edges leaves
 _LEAST_CONTRAST = 5.0  # of a mark, in standard deviations of the profile's noise
 _ODD = 5.0  # robust standard deviations from the course of the distance, from which on a slice is left out
 

@@ -22,6 +22,7 @@ _SLAB_SLICES = 16
 _LEAST_STEP = 0.02  # of a doubled slice, nominal steps: positions must ascend
 _SPREAD_LIMITS = 0.02, 0.5
 _FEWEST_MARKS = 4
+_FEWEST_PAIRS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,15 +268,18 @@ def _from_marks(
     per_step = abs(slope) if ruler_px_per_nm is None else abs(ruler_px_per_nm) * nominal_nm
     position = np.where(known, np.sign(slope) * distance_px / per_step, 0.0)
     scale = abs(slope) / per_step
-    spread = _ruler_spread(position[known], sigma_px[known] / per_step, np.flatnonzero(known), scale)
+    noise = sigma_px / per_step
+    factor, irregular = _ruler_noise(position[known], noise[known], np.flatnonzero(known))
+    noise, spread = noise * factor, float(np.clip(irregular / scale, *_SPREAD_LIMITS))
     informed = np.isfinite(images.sigma) & (images.spread > 0)
     believed = np.where(informed, np.fmin(images.sigma, spread), spread)
     odd = np.abs(steps - 1) > 0.5
     expected = np.where(informed | odd, steps, 1.0) * scale
-    joined, sigma, step_sigma = _join(position, sigma_px / per_step, expected, believed * scale)
+    joined, sigma, step_sigma = _join(position, noise, expected, believed * scale)
     z = np.concatenate([[0.0], np.cumsum(np.maximum(np.diff(joined), _LEAST_STEP))]) * nominal_nm
     mean = scale * nominal_nm
-    precision = f"{float(np.median(sigma_px[known])):.2f} px, a position within {nominal_nm * np.median(sigma):.2g} nm"
+    blur_px, blur_nm = factor * float(np.median(sigma_px[known])), nominal_nm * float(np.median(sigma))
+    precision = f"{blur_px:.2f} px, a position within {blur_nm:.2g} nm"
     notes = [
         f"The marks were found on {found} of {len(known)} slices; their distance is known within {precision}.",
         "The scale of the ruler was not given: the mean advance is the nominal one."
@@ -293,20 +297,23 @@ def _from_marks(
     )
 
 
-def _ruler_spread(position: Float, sigma: Float, at: NDArray[np.int64], scale: float) -> float:
-    """Irregularity of the steps that the ruler shows beyond its own noise, nominal steps.
+def _ruler_noise(position: Float, sigma: Float, at: NDArray[np.int64]) -> tuple[float, float]:
+    """Factor by which the noise of the ruler exceeds `sigma`, and the irregularity of the steps beyond it.
 
-    Noise of a position adds to two steps with opposite sign, so that neighbouring steps tell it from irregularity.
+    Noise of a position adds to two steps with opposite sign; this tells it from irregularity, which does not.
     """
-    steps = np.diff(position)[np.diff(at) == 1]
-    if len(steps) < 3:
-        return _SPREAD_LIMITS[1]
-    steps = steps - np.median(steps)
-    limit = 5 * 1.4826 * float(np.median(np.abs(steps)))
-    steps = steps[np.abs(steps) <= limit]
-    variance = max(float((steps**2).mean() + 2 * (steps[1:] * steps[:-1]).mean()), 0.0)
-    direct = max(float((steps**2).mean() - 2 * (sigma**2).mean()), 0.0)
-    return float(np.clip(np.sqrt(min(variance, direct) if direct > 0 else variance) / scale, *_SPREAD_LIMITS))
+    neighbours = np.diff(at) == 1
+    steps = np.diff(position)
+    if np.count_nonzero(neighbours) < _FEWEST_PAIRS:
+        return 1.0, _SPREAD_LIMITS[1]
+    steps = steps - np.median(steps[neighbours])
+    spread = 1.4826 * float(np.median(np.abs(steps[neighbours])))
+    steps[np.abs(steps) > 4 * spread] = 0.0
+    both = neighbours[1:] & neighbours[:-1]
+    variance = max(-float((steps[1:] * steps[:-1])[both].mean()), float((sigma**2).mean()))
+    irregular = float((steps[neighbours] ** 2).mean()) - 2 * variance
+    factor = np.sqrt(variance / float((sigma**2).mean()))
+    return float(factor), float(np.sqrt(max(irregular, 0.0)))
 
 
 def _join(position: Float, sigma: Float, steps: Float, step_sigma: Float) -> tuple[Float, Float, Float]:

@@ -76,7 +76,9 @@ def _write_tables(state: RunState) -> None:
         z_nm = state.source.calibration.slice_z_nm.value
         slice_nm = state.source.calibration.slice_nm.value
         n = state.source.spec.shape[0]
-        if z_nm is None and slice_nm:
+        if "thickness" in tables:
+            z_nm = tables["thickness"]["slice_z_nm"]
+        elif z_nm is None and slice_nm:
             z_nm = list(np.arange(n) * float(slice_nm))
         Drift.from_table(tables["drift"]).to_csv(out / "drift.csv", files=slice_names(state.source), z_nm=z_nm)
     if "measurements" in tables:

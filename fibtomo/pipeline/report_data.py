@@ -52,6 +52,7 @@ def report_data(
         warnings=list(record["input"]["warnings"]),
         assumptions=list(record["input"]["assumptions"]),
         drift=Drift.from_csv(drift_path) if drift_path.is_file() else None,
+        thickness=record["tables"].get("thickness"),
         face=record["tables"].get("face"),
         slice_files=record["input"]["files"],
         slice_nm=record["input"]["slice_nm"],
@@ -105,7 +106,7 @@ def input_name(source: Any) -> str:
 
 def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     """Small tables that ``run.json`` keeps."""
-    return {role: tables[role] for role in ("threshold", "grid", "face") if role in tables}
+    return {role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables}
 
 
 def known_values(source: Any) -> dict[str, Sourced]:

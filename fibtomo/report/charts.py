@@ -80,7 +80,13 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def line_chart(
-    lines: Sequence[Line], x_label: str, y_label: str, *, marks: Sequence[Mark] = (), height: int = 280
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    *,
+    marks: Sequence[Mark] = (),
+    height: int = 280,
+    marks_label: str = "bad slice, bridged",
 ) -> Html:
     """Draw curves with their ±σ bands; `marks` are crossed-out places such as bad slices."""
     plot = _Plot(_span([np.asarray(line.x) for line in lines], 0.0), _span(_reaches(lines)), height)
@@ -91,7 +97,7 @@ def line_chart(
         tag("path", class_=f"curve s{line.style}{' dashed' if line.dashed else ''}", d=_path(plot, line.x, line.y))
         for line in lines
     ]
-    parts.append(_legend(lines, bool(marks)))
+    parts.append(_legend(lines, marks_label if marks else ""))
     return _svg(parts, height, f"{y_label} against {x_label}")
 
 
@@ -159,7 +165,7 @@ def _frame(plot: _Plot, x_label: str, y_label: str) -> Html:
     return tag("g", parts)
 
 
-def _legend(lines: Sequence[Line], bad: bool) -> Html:
+def _legend(lines: Sequence[Line], bad: str) -> Html:
     parts, left = [], float(_LEFT)
     for line in lines:
         style = f"curve s{line.style}{' dashed' if line.dashed else ''}"
@@ -168,7 +174,7 @@ def _legend(lines: Sequence[Line], bad: bool) -> Html:
         left += 54 + _LETTER_PX * len(line.label)
     if bad:
         parts.append(tag("line", class_="bad", x1=_px(left + 6), x2=_px(left + 6), y1=4, y2=20))
-        parts.append(_text("bad slice, bridged", left + 16, 16))
+        parts.append(_text(bad, left + 16, 16))
     return tag("g", parts)
 
 

@@ -23,6 +23,8 @@ class ReportData:
         Sentences for the reader; warnings and assumptions stand at the top.
     drift
         Object with ``shifts_px`` (n, 2), ``sigma_px``, ``confidence``, ``bad_slices``, ``identifiable``, ``notes``.
+    thickness
+        Table of the stage ``thickness.estimate``: ``slice_z_nm``, ``sigma_nm``, ``doubled``, ``missing_before``, …
     face
         Table of the stage ``face.find``: ``box_px``, ``crop``, ``surface_row_px``, ``surface_slope``, ``notes``.
     slice_files
@@ -62,6 +64,7 @@ class ReportData:
     warnings: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     drift: Any = None
+    thickness: dict[str, Any] | None = None
     face: dict[str, Any] | None = None
     slice_files: list[str] | None = None
     slice_nm: float | None = None
