@@ -2,21 +2,24 @@
 
 Resampling once instead of once per correction keeps noise and resolution as they were recorded. Each target voxel
 is a weighted sum over a few slices around it, each sampled at its own sub-pixel place; kernels and edges are described
-in `fibtomo.ops._taps`, the map itself in `fibtomo.core.grid.ResampleGrid`.
+in `fibtomo.ops._taps`, the map itself in `fibtomo.core.grid.ResampleGrid`. Where rows and columns are straight on every
+slice they are interpolated one after the other; `fibtomo.ops._warped` does the rest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import is_cupy, namespace, to_dtype
+from fibtomo.backend.array import is_cupy, like, namespace, to_dtype
 from fibtomo.backend.kernels import C_TYPES, KernelModule, launch, load_kernel
 from fibtomo.backend.threads import map_ranges
 from fibtomo.core.geometry import Geometry
 from fibtomo.core.grid import ResampleGrid, make_grid
+from fibtomo.core.resolve import resolve_geometry
+from fibtomo.core.warp import Warp
 from fibtomo.errors import InputError
 from fibtomo.ops._taps import KERNELS, Kernel, axis_taps, slice_taps, slices_per_step
 from fibtomo.ops._warped import gather_warped_on_device, gather_warped_on_host, warp_tables
@@ -73,7 +76,7 @@ def resample_slab(
         "cubic" (Keys, a = -1/2), "linear", "lanczos3", or "nearest" for labels. Where the target is coarser than
         the source, the first three are widened against aliasing.
     fill
-        Value of voxels that the slices around them do not show (outside `ResampleGrid.valid_boxes`).
+        Value of voxels that the slices around them do not show (outside `ResampleGrid.valid_spans`).
 
     Returns
     -------
@@ -119,13 +122,17 @@ def resample_stack(
 
 def resample(
     stack: Any,
-    geometry: Geometry,
+    geometry: Geometry | None = None,
     drift: Any = None,
     voxel_nm: float | tuple[float, float, float] | None = None,
     *,
     method: str = "cubic",
     crop: str = "auto",
+    warp: Warp | None = None,
+    axes: str = "specimen",
+    roi: Sequence[int] | None = None,
     fill: float = 0.0,
+    return_valid: bool = False,
     workers: int | None = None,
 ) -> Any:
     """Resample a stack to true scale in the specimen frame, with one interpolation.
@@ -135,7 +142,7 @@ def resample(
     stack
         (z, y, x) array (NumPy or CuPy), or a source with ``read(z0, z1)`` and ``spec`` such as `open_stack` gives.
     geometry
-        How the slices were projected.
+        How the slices were projected; ``None`` takes it from the calibration of the stack.
     drift
         (n, 2) apparent motion (dy, dx) in pixels with the shear included, or an object with ``shifts_px`` and
         perhaps ``bad_slices``; ``None`` takes the motion that the geometry expects.
@@ -145,20 +152,35 @@ def resample(
         "cubic", "linear", "lanczos3", or "nearest" for labels.
     crop
         "valid", "all" or "auto", see `fibtomo.core.grid.make_grid`.
+    warp
+        Displacement within the slices, composed into the same interpolation.
+    axes
+        "specimen" (y down the milled face) or "surface" (y is the depth below the sample surface).
+    roi
+        (y0, y1, x0, x1): rows [y0, y1) and columns [x0, x1) of slice 0 to cut to.
     fill
-        Value of voxels that no slice shows.
+        Value of voxels that the slices around them do not show; nothing is ever made up there.
+    return_valid
+        Return the mask of voxels that are shown as well.
     workers
         Threads; ``None`` takes all cores.
 
     Returns
     -------
     array
-        (z, y, x) volume, rounded to the input's type; float input gives float32.
+        (z, y, x) volume, rounded to the input's type; float input gives float32. With `return_valid` a pair of the
+        volume and a bool array of its shape.
 
     Raises
     ------
     InputError
-        Shifts, method or element type do not fit.
+        Shifts, warp, region, method, fill or element type do not fit.
+    CalibrationError
+        Without `geometry`: a value that changes the shape of the result is not known.
+
+    References
+    ----------
+    Keys 1981, IEEE Trans. ASSP 29, 1153 (cubic); Duchon 1979, J. Appl. Meteorol. 18, 1016 (Lanczos).
 
     Examples
     --------
@@ -172,11 +194,26 @@ def resample(
     if len(shape) != 3:
         raise InputError(f"a stack has the axes (z, y, x), not the shape {tuple(shape)}")
     shifts, bad = getattr(drift, "shifts_px", drift), getattr(drift, "bad_slices", None)
-    grid = make_grid(geometry, tuple(shape), shifts, voxel_nm, crop, () if bad is None else bad)
+    left_out = {int(k) for listed in (bad, getattr(stack, "bad_slices", None)) if listed is not None for k in listed}
+    if geometry is None:
+        geometry = _geometry_of(stack, shear_from_images=drift is not None)
+    region = {"warp": warp, "axes": axes, "roi": roi}
+    grid = make_grid(geometry, tuple(shape), shifts, voxel_nm, crop, sorted(left_out), **region)
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
+        raise InputError(
+            f"fill = {fill} does not fit {dtype} voxels; give one that does, or convert the stack to float32"
+        )
     read: Callable[[int, int], Any] = stack.read if whole is None else lambda a, b: whole[a:b]
     out = namespace(whole).empty(grid.shape, dtype=np.float32 if dtype.kind == "f" else dtype)
     _fill_slabs(out, lambda a, b: _gatherable(read(a, b)), grid, method, fill, 1 if is_cupy(out) else workers)
-    return out
+    return (out, like(out, grid.valid_mask(0, grid.shape[0]))) if return_valid else out
+
+
+def _geometry_of(stack: Any, *, shear_from_images: bool) -> Geometry:
+    calibration = getattr(stack, "calibration", None)
+    if calibration is None:
+        raise InputError("an array does not tell how it was acquired: give geometry=Geometry(...), or open_stack(...)")
+    return resolve_geometry(calibration, shear_from_images=shear_from_images)
 
 
 def _fill_slabs(
