@@ -77,6 +77,15 @@ def test_acceptance_in_the_pipeline_file_adds_to_that_of_the_caller(guessed, tmp
     assert (values["orientation"], values["overtilt_deg"]) == ("rotated-180", "1")
 
 
+def test_labels_of_a_guessed_size_are_not_measured_in_nm(slices, tmp_path, capsys):
+    path = tmp_path / "labels.tif"
+    scale = {"resolution": (0.2, 0.2), "resolutionunit": "NONE", "metadata": {"spacing": 5.0, "unit": "nm"}}
+    tifffile.imwrite(path, (slices > 99).astype(np.uint8), imagej=True, **scale)
+    assert "is only a guess (ImageJ description" in says(capsys, 2, "measure", path)
+    assert "nm^-1" in says(capsys, 0, "measure", path, "--voxel-nm", 5, 5, 5)
+    assert "nm^-1" not in says(capsys, 0, "measure", path, "--voxel-nm", "unknown")
+
+
 def test_the_caller_outranks_the_pipeline_file(guessed, tmp_path, pipeline, capsys):
     words = ["-p", pipeline(", column_angle_deg: 54, tilt_corrected: true"), "--voxel-nm", 10, 5, 5, "--no-look"]
     says(capsys, 0, "run", guessed, "-o", tmp_path / "o", *words, "--tilt-corrected", "no")
