@@ -79,7 +79,11 @@ def test_acceptance_in_the_pipeline_file_adds_to_that_of_the_caller(guessed, tmp
 
 def test_labels_of_a_guessed_size_are_not_measured_in_nm(slices, tmp_path, capsys):
     path = tmp_path / "labels.tif"
-    scale = {"resolution": (0.2, 0.2), "resolutionunit": "NONE", "metadata": {"spacing": 5.0, "unit": "nm"}}
+    scale = {
+        "resolution": (0.2, 0.2),
+        "resolutionunit": "NONE",
+        "metadata": {"axes": "ZYX", "spacing": 5.0, "unit": "nm"},
+    }
     tifffile.imwrite(path, (slices > 99).astype(np.uint8), imagej=True, **scale)
     assert "is only a guess (ImageJ description" in says(capsys, 2, "measure", path)
     assert "nm^-1" in says(capsys, 0, "measure", path, "--voxel-nm", 5, 5, 5)
