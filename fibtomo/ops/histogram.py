@@ -63,7 +63,8 @@ class Bins:
         volume
             (z, y, x) numpy or cupy array of any real dtype; NaN is not counted.
         boxes
-            (z, 4) rows [y0, y1) and columns [x0, x1) to look at in each slice; all when ``None``.
+            (z, 4) rows [y0, y1) and columns [x0, x1) to look at in each slice, or (z, y, 2) columns [x0, x1) of each of
+            its rows; all when ``None``.
 
         Returns
         -------
@@ -73,7 +74,7 @@ class Bins:
         xp = namespace(volume)
         total = np.zeros(self.n + 2, dtype=np.int64)
         for k in range(len(volume)):
-            plane = volume[k] if boxes is None else volume[k, boxes[k, 0] : boxes[k, 1], boxes[k, 2] : boxes[k, 3]]
+            plane = volume[k] if boxes is None else _seen(volume[k], boxes[k])
             if plane.dtype.kind == "f":
                 plane = plane[~xp.isnan(plane)]
                 index = xp.floor((plane - self.start) / self.width)
@@ -84,6 +85,25 @@ class Bins:
                 index = xp.clip((plane.astype(xp.int64) - round(self.start + 0.5)) // int(self.width), -1, self.n) + 1
             total += to_host(xp.bincount(index.ravel(), minlength=self.n + 2))
         return total
+
+
+def shown(like: Any, spans: NDArray[np.integer[Any]]) -> Any:
+    """Mask (y, x), of the same kind of array as `like`, of columns [x0, x1) in `spans` (y, 2) for each row.
+
+    Examples
+    --------
+    >>> shown(np.zeros((2, 3)), np.array([[0, 2], [1, 3]])).astype(int).tolist()
+    [[1, 1, 0], [0, 1, 1]]
+    """
+    xp = namespace(like)
+    x, ends = xp.arange(like.shape[-1]), xp.asarray(spans)
+    return (x >= ends[:, :1]) & (x < ends[:, 1:])
+
+
+def _seen(plane: Any, box: NDArray[np.integer[Any]]) -> Any:
+    if box.ndim == 2:
+        return plane[shown(plane, box)]
+    return plane[box[0] : box[1], box[2] : box[3]]
 
 
 def condense(counts: Counts, edges: Edges, max_bins: int = 1024) -> tuple[Counts, Edges]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import as_array, namespace, ndimage
 from fibtomo.core.volume import OUTSIDE, value_range_of
 from fibtomo.errors import InputError
-from fibtomo.ops.histogram import Bins
+from fibtomo.ops.histogram import Bins, shown
 from fibtomo.ops.thresholds import multi_otsu
 
 Boxes = NDArray[np.integer[Any]]
@@ -50,7 +50,8 @@ def segment(
     reach_px
         Steps between face neighbours that "hysteresis" grows.
     valid_boxes
-        (z, 4) rows [y0, y1) and columns [x0, x1) that each slice really shows; elsewhere the label is 255.
+        (z, 4) rows [y0, y1) and columns [x0, x1) that each slice really shows, or (z, y, 2) columns [x0, x1) of each
+        of its rows; elsewhere the label is 255.
     voxel_nm, column_angle_deg
         Scale and column angle, for methods that follow shine-through along the beam; grey thresholds need neither.
     shine_through
@@ -160,8 +161,11 @@ def _outside(labels: Any, volume: Any, boxes: Boxes | None, fill: int | bool = O
     if volume.dtype.kind == "f":
         labels[namespace(volume).isnan(volume)] = fill
     for k in range(len(labels) if boxes is not None else 0):
-        y0, y1, x0, x1 = boxes[k]
-        labels[k, :y0], labels[k, y1:], labels[k, :, :x0], labels[k, :, x1:] = (fill,) * 4
+        if np.ndim(boxes[k]) == 2:
+            labels[k][~shown(labels, boxes[k])] = fill
+        else:
+            y0, y1, x0, x1 = boxes[k]
+            labels[k, :y0], labels[k, y1:], labels[k, :, :x0], labels[k, :, x1:] = (fill,) * 4
     return labels
 
 
