@@ -18,6 +18,7 @@ Roi = tuple[int, int, int, int]
 
 _SEARCH_PX = 4
 _PASSES = 3
+_SPLINE_PX = 8  # beyond which a cubic spline does not feel its values
 _LEAST_SIGMA_PX = 0.05  # what sampling of sharp edges leaves
 _LEAST_CONTRAST = 5.0  # of a mark, in standard deviations of the profile's noise
 _ODD = 5.0  # robust standard deviations from the course of the distance, from which on a slice is left out
@@ -182,8 +183,10 @@ def _window(profile: Float, place: float, reach: int) -> Float:
     """Profile around `place`, interpolated."""
     from scipy.ndimage import map_coordinates
 
-    at = place + np.arange(-reach, reach + 1)
-    return np.asarray(map_coordinates(profile, at[None], order=3, mode="nearest"))
+    low = max(0, int(place) - reach - _SPLINE_PX)
+    near = profile[low : int(place) + reach + _SPLINE_PX + 2]
+    at = place - low + np.arange(-reach, reach + 1)
+    return np.asarray(map_coordinates(near, at[None], order=3, mode="nearest"))
 
 
 def _without_odd(distance: Float, sigma: Float) -> Float:

@@ -20,21 +20,26 @@ def errors(found: Thickness, made, nominal: float):
     return error, np.cumsum(error)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_irregular_slices_are_found(cut, irregular_steps, seed):
-    made = cut(irregular_steps(100, seed), seed, shift_px=3, flicker=0.03)
-    found = estimate_thickness(made.slices, made.drift, nominal_nm=10.0)
-    error, away = errors(found, made, 10.0)
-    constant = made.steps.mean() - made.steps
-    assert found.method == "images"
-    assert rms(error) < 0.6 * rms(constant)
-    assert rms(away) < 1.0
-    assert rms(away) < 0.6 * rms(np.cumsum(constant))
-    assert found.slice_z_nm[-1] == pytest.approx(10.0 * 99, rel=1e-9)
-    pulls = error / (found.sigma_nm[1:] / 10.0)
-    assert 0.6 < rms(pulls) < 1.5
-    inner = found.position_sigma_nm[1:-1] / 10.0
-    assert rms(away[:-1] / inner) < 2.5
+def test_irregular_slices_are_found(cut, irregular_steps):
+    errors_all, constants, aways, constant_aways, pulls, place_pulls = [], [], [], [], [], []
+    for seed in range(4):
+        made = cut(irregular_steps(100, seed), seed, shift_px=3, flicker=0.03)
+        found = estimate_thickness(made.slices, made.drift, nominal_nm=10.0)
+        error, away = errors(found, made, 10.0)
+        constant = made.steps.mean() - made.steps
+        assert found.method == "images"
+        assert found.slice_z_nm[-1] == pytest.approx(10.0 * 99, rel=1e-9)
+        assert rms(away) < 1.0
+        errors_all.append(error)
+        constants.append(constant)
+        aways.append(away)
+        constant_aways.append(np.cumsum(constant))
+        pulls.append(error / (found.sigma_nm[1:] / 10.0))
+        place_pulls.append(away[:-1] / (found.position_sigma_nm[1:-1] / 10.0))
+    assert rms(errors_all) < 0.62 * rms(constants)
+    assert rms(aways) < 0.75 * rms(constant_aways)
+    assert 0.8 < rms(pulls) < 1.3
+    assert 0.5 < rms(place_pulls) < 1.6
 
 
 @pytest.mark.parametrize("seed", [0, 1])
