@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fibtomo.core.drift import Drift
+from fibtomo.core.evidence import Evidence
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.source import SliceSource
@@ -89,6 +90,7 @@ def input_record(source: Any) -> dict[str, Any]:
         "files": slice_names(source),
         "values": [[n, as_text(v.value), v.origin, v.confidence] for n, v in values.items()],
         "warnings": list(getattr(source, "warnings", [])),
+        "evidence": [_evidence_record(item) for item in getattr(source, "evidence", None) or ()],
         "assumptions": [
             f"{name} = {as_text(v.value)} is a {v.confidence} ({v.origin})"
             + (", accepted by the user" if v.confidence == "guess" and name in accepted else "")
@@ -96,6 +98,12 @@ def input_record(source: Any) -> dict[str, Any]:
             if v and v.confidence in {"default", "guess"}
         ],
     }
+
+
+def _evidence_record(item: Evidence) -> dict[str, Any]:
+    numbers = {name: float(value) for name, value in item.numbers.items()}
+    said = None if item.value is None else as_text(item.value)
+    return {"fact": item.fact, "value": said, "text": item.text, "decisive": bool(item.decisive), "numbers": numbers}
 
 
 def input_name(source: Any) -> str:

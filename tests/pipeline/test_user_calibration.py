@@ -211,6 +211,8 @@ def test_slices_that_contradict_a_bare_voxel_size_stop_the_run(slices, tmp_path,
 
 def test_slices_answer_what_nobody_says(slices, tmp_path, pipeline, looks):
     result = fibtomo.run(slices, tmp_path / "out", pipeline(), voxel_nm=(10, 5, 5), column_angle_deg=52)
+    seen = {"fact": "tilt_corrected", "value": "no", "text": "ratio 0.79 ± 0.01", "decisive": True, "numbers": {}}
+    assert result.provenance["input"]["evidence"] == [seen]
     rows = {row[0]: row for row in result.provenance["input"]["values"]}
     assert rows["tilt_corrected"][1:] == ["no", "self-test of the slices", "measured"]
 
