@@ -46,9 +46,9 @@ def line_spans(
         from fibtomo.core._warp_kernels import warped_spans
 
         found = np.empty((len(k), 2), dtype=np.int64)
-        lines = (k, np.ascontiguousarray(row), np.ascontiguousarray(col_start), col_scale)
-        field = (warp.control_px, np.array(warp.nodes_per_px), warp.margin_px)
-        warped_spans(*field, (rows, cols), *lines, tolerance, count, found)
+        row, col_start = np.ascontiguousarray(row), np.ascontiguousarray(col_start)
+        control, per_px, margin = warp.control_px, np.array(warp.nodes_per_px), warp.margin_px
+        warped_spans(control, per_px, margin, (rows, cols), k, row, col_start, col_scale, tolerance, count, found)
     else:
         first = np.ceil(-col_start / col_scale - tolerance)
         last = np.floor((cols - 1 - col_start) / col_scale + tolerance)

@@ -15,6 +15,8 @@ from fibtomo.pipeline.config import Call, PipelineConfig
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 MAX_SLAB = 64
+WARP_SLICES = 8
+"""Source slices around a target slice that a resample is at least thought to need."""
 LABEL_DTYPES = {"phases": "uint8", "objects": "uint32"}
 
 
@@ -91,8 +93,11 @@ class Memory:
         return self.fixed + self.per_slice * (slab + sum(self.halo)) + temporary
 
 
-def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec) -> Memory:
-    """Model the peak memory of one slab: input, output buffer, and the hungriest of its stages."""
+def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slices: int = WARP_SLICES) -> Memory:
+    """Model the peak memory of one slab: input, output buffer, and the hungriest of its stages.
+
+    `source_slices` are those that a resample reads for a single target slice.
+    """
     voxels = float(out.shape[1] * out.shape[2])
     halo = halo_of(section, out).total
     changing = (*([section.warp] if section.warp else []), *section.local)
@@ -104,7 +109,7 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec) -> Memory:
     written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
     kept = (4.0 * floating + written) * voxels
     ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
-    fixed = 8.0 * source.slice_bytes if section.warp else 0.0
+    fixed = float(source_slices * source.slice_bytes) if section.warp else 0.0
     return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages))
 
 
@@ -199,7 +204,7 @@ class Resolver:
             self.specs[section.output] = out
         if section.grid not in self.slabs:
             self.slabs[section.grid] = self._slab(section, out, tables)
-        memory = memory_of(section, source, out)
+        memory = memory_of(section, source, out, self._source_slices(section, source, out, tables))
         slab = self.slabs[section.grid]
         workers = max(1, at_once(memory, slab, self.budget, self.workers))
         return PlannedSection(section, source, out, slab, memory.halo, workers, workers * memory.bytes_for(slab))
@@ -216,14 +221,27 @@ class Resolver:
             spec = out if section is first else out_spec_of(section, source, tables, self.calibration)
             if section.output:
                 specs[section.output] = spec
-            needs.append(memory_of(section, source, spec))
+            needs.append(memory_of(section, source, spec, self._source_slices(section, source, spec, tables)))
             titles.append(section.title)
         frame, way_out = "the raw stack", "raise --memory, or leave the stage out with --set STAGE=off"
         if first.warp is not None:
-            frame, way_out = "the reconstruction", self._coarser(first.warp, out) + way_out
+            read = self._source_slices(first, self.specs[first.source], out, tables)
+            way_out = self._coarser(first.warp, out) + _less_across(first.warp, read) + way_out
+            frame = "the reconstruction"
         hungriest = max(range(len(needs)), key=lambda k: needs[k].bytes_for(1))
         name = f"{frame} ({titles[hungriest]})"
         return slab_thickness(needs, out.shape[0], self.budget, self.workers, name, way_out)
+
+    def _source_slices(self, section: Section, source: VolumeSpec, out: VolumeSpec, tables: dict[str, Table]) -> int:
+        """Most source slices that a resample reads for one target slice, looked at here and there."""
+        if section.warp is None or section.warp.stage.source_range is None:
+            return WARP_SLICES
+        most = WARP_SLICES
+        for z in sorted({int(v) for v in np.linspace(0, out.shape[0] - 1, 9)}):
+            ctx = StageContext(source, 0, (0, 0), tables, self.calibration, out, (z, z + 1))
+            a, b = section.warp.stage.source_range(section.warp.params, ctx)
+            most = max(most, b - a)
+        return most
 
     def _finest(self) -> float:
         """Finest true spacing of the slices, in nm or voxels."""
@@ -251,6 +269,13 @@ class Resolver:
             f"{made} of slices that show {height:.4g} × {width:.4g} {out.unit}: take a smaller voxel, such as "
             f"--set {warp.name}.voxel_nm={self._finest():.4g}"
         )
+
+
+def _less_across(warp: Call, read: int) -> str:
+    """Advice against target slices that lie across many source slices."""
+    if getattr(warp.params, "axes", "specimen") == "specimen":
+        return ""
+    return f"every slice of it lies across {read} of the stack: --set {warp.name}.axes=specimen; or "
 
 
 def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:
