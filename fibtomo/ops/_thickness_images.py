@@ -18,6 +18,7 @@ from fibtomo.ops._thickness_fit import (
     solve_steps,
     structure_spectrum,
 )
+from fibtomo.ops._thickness_odd import find_odd_steps
 
 Float = NDArray[np.float64]
 
@@ -25,12 +26,8 @@ _LEAST_COHERENCE = 0.15  # of neighbours in a band that is used
 _LEAST_SHARE = 0.25  # of the neighbours' coherence at the largest gap that is used
 _FEWEST_GAPS = 2
 _FEWEST_STEPS = 8
-_USUAL_SPREAD = 0.15  # of the steps, where missing and doubled slices are looked for
-_ODDS = 3.2  # logarithm of the odds for a missing or doubled slice, from which on it is believed
-_SHEAR_SAY = 3.0  # most that the motion may add to them
 _UNSEEN_QUALITY = 0.004  # change of likeness from slice to slice that all tiles share, beyond what is solved for
 _MOST_PEAKED = 2.6
-_NARROW = 0.1  # least spread of regular steps and of doubled ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +90,8 @@ def steps_from_images(partials: Sequence[Table], drift: Drift) -> ImageSteps:
     steps, tile_steps, sigma = solve_steps(unlikeness, np.maximum(scatter, 1e-6), decay, excess)
     floor = (_UNSEEN_QUALITY / max(float(decay.slope(1.0)), 1e-6)) ** 2
     error = error_spectrum(tile_steps, share) + floor
-    disagreement = np.sqrt((tile_steps**2 * share**2).sum(axis=1) / max(1 - (share**2).sum(), 0.1))
-    disagreement[~np.isfinite(pooled[1:, 0])] = np.inf
-    odd = _odd_steps(steps / steps.mean() - 1, error, disagreement, drift.shifts_px[:, 0])
+    compared = np.where(np.isfinite(pooled[1:, 0]), steps / steps.mean() - 1, np.nan)
+    odd = find_odd_steps(compared, tile_steps, share, error, drift.shifts_px[:, 0])
     expected = np.ones(n - 1)
     for k, count in odd.items():
         expected[k] = count
@@ -174,41 +170,6 @@ def _nanmean(values: Float, axes: tuple[int, ...]) -> Float:
     """Mean without NaN; 0 where there is nothing."""
     known = np.isfinite(values)
     return np.where(known, values, 0.0).sum(axis=axes) / np.maximum(known.sum(axis=axes), 1)
-
-
-def _odd_steps(deviation: Float, error: Float, disagreement: Float, dy_px: Float) -> dict[int, int]:
-    """Steps that are 0 or 2, 3, … nominal ones rather than irregular single ones.
-
-    All tiles must say so; what holds for one only is a change of the structure.
-    A field of view that is fixed to the sample moves by the same rows with every slice; a missing slice doubles
-    that too, and the motion may speak for or against it.
-    """
-    sharp, _, kept = shrink_steps(deviation, error, _USUAL_SPREAD)
-    step = 1 + sharp / kept
-    spread = max(_robust(step), _NARROW)
-    rows = np.diff(dy_px)
-    usual = float(np.median(rows))
-    jitter = max(_robust(rows), 0.02)
-    found: dict[int, int] = {}
-    for k in np.flatnonzero((step > 1.4) | (step < 0.5)):
-        count = max(2, round(step[k])) if step[k] > 1 else 0
-        width = spread * np.sqrt(count) if count else _NARROW
-        single, odd = np.hypot(spread, disagreement[k]), np.hypot(width, disagreement[k])
-        if not np.isfinite(single):
-            continue
-        odds = _surprise(step[k] - 1, single) - _surprise(step[k] - count, odd)
-        motion = _surprise(rows[k] - usual, jitter) - _surprise(rows[k] - count * usual, jitter)
-        if odds + np.clip(motion, -_SHEAR_SAY, _SHEAR_SAY) > _ODDS:
-            found[int(k)] = count
-    return found
-
-
-def _surprise(away: float, spread: float) -> float:
-    return 0.5 * (away / spread) ** 2 + float(np.log(spread))
-
-
-def _robust(values: Float) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _verdict(spread: float, gaps: int, tiles: float) -> str:

@@ -83,16 +83,16 @@ def test_missing_and_doubled_slices(cut, irregular_steps):
 
 def test_the_motion_of_a_fixed_field_of_view_speaks_too():
     """The same likeness is called a gap where the rows jump with it, and not where they do not."""
-    from fibtomo.ops._thickness_images import _odd_steps
+    from fibtomo.ops._thickness_odd import find_odd_steps
 
     rng = np.random.default_rng(0)
     steps = 0.12 * rng.standard_normal(100)
     steps[40] = 0.5
-    error, agree = np.full(99, 0.02**2), np.full(100, 0.02)
+    error, tiles, share = np.full(99, 0.02**2), 0.02 * rng.standard_normal((100, 4)), np.full(4, 0.25)
     rows = -1.2 + 0.1 * rng.standard_normal(100)
-    assert 40 not in _odd_steps(steps, error, agree, np.concatenate([[0.0], np.cumsum(rows)]))
+    assert 40 not in find_odd_steps(steps, tiles, share, error, np.concatenate([[0.0], np.cumsum(rows)]))
     rows[40] = -2.4
-    assert _odd_steps(steps, error, agree, np.concatenate([[0.0], np.cumsum(rows)])) == {40: 2}
+    assert find_odd_steps(steps, tiles, share, error, np.concatenate([[0.0], np.cumsum(rows)])) == {40: 2}
 
 
 def test_noise_focus_and_contrast_are_not_thickness(cut):
