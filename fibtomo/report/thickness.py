@@ -49,7 +49,10 @@ def thickness(data: ReportData) -> Html:
         tag("p", f"{plural(len(missing), 'gap')} of missing slices, before {index_ranges(missing)}.")
         if missing
         else None,
-        tag("p", f"{plural(len(doubled), 'doubled slice')}, without advance: {index_ranges(doubled)}.")
+        tag(
+            "p",
+            f"{plural(len(doubled), 'doubled slice')}, which show what the one before shows: {index_ranges(doubled)}.",
+        )
         if doubled
         else None,
         _chart(advance, f"thickness / {unit}", marks, words) if measured else None,

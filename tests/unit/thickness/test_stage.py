@@ -91,7 +91,7 @@ def test_report_draws_the_thickness(made, tmp_path):
         tmp_path / "r.html", ReportData(title="t", command="c", thickness=table, slice_nm=10.0)
     ).read_text(encoding="utf-8")
     section = text[text.index('id="thickness"') :]
-    for words in ("thickness ± σ", "nominal, 10 nm", "missing or doubled", "before 30", "without advance: 12"):
+    for words in ("thickness ± σ", "nominal, 10 nm", "missing or doubled", "before 30", "the one before shows: 12"):
         assert words in section
     even = {"method": "constant", "doubled": [], "missing_before": [], "notes": []}
     even |= {name: [0.0, 1.0, 2.0] for name in ("slice_z_nm", "sigma_nm", "position_sigma_nm")}
