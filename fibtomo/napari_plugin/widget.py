@@ -24,7 +24,7 @@ from fibtomo.errors import CalibrationError, CancelledError, FibtomoError, Input
 from fibtomo.io.stack import Stack
 from fibtomo.napari_plugin.acquisition import AcquisitionBox
 from fibtomo.napari_plugin.command import command_line
-from fibtomo.napari_plugin.layers import KEY, display_scale, placed, run_layers, same_place, show
+from fibtomo.napari_plugin.layers import KEY, display_scale, lazy_slices, placed, run_layers, same_place, show
 from fibtomo.napari_plugin.pipeline_box import PipelineBox
 from fibtomo.napari_plugin.reader import read
 from fibtomo.napari_plugin.result_view import show_sections, show_solid
@@ -173,15 +173,17 @@ class FibtomoWidget(QWidget):
             self.runs.out.setText(str(path.with_name(f"{path.stem}-result")))
 
     def _restate(self) -> None:
-        """Show the stack at the scale that follows from what the user states."""
+        """Show the stack at the scale and the way up that follow from what the user states."""
         layer = self.layer()
         if layer is None:
             return
         try:
-            options = placed(*display_scale(self.stack()))
+            stack = self.stack()
+            options = placed(*display_scale(stack))
         except FibtomoError as error:
             self._report(error)
             return
+        layer.data = lazy_slices(stack)
         layer.units, layer.scale = options["units"], options["scale"]
         self._say("")
 

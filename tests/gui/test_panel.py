@@ -265,6 +265,10 @@ class TestRefusals:
         assert (stack.column_angle_deg, stack.tilt_corrected, stack.tracked) == (54.0, False, True)
         assert (stack.calibration.overtilt_deg.value, stack.calibration.orientation.value) == (1.5, "flipped-rows")
         assert stack.calibration.others["accepted"].value == ("slice_nm", "pixel_nm")
+        upright = open_stack(stack, orientation="upright").read(0, 1)
+        np.testing.assert_array_equal(np.asarray(panel.layer().data[0]), upright[0, ::-1])
+        panel.acquisition.orientation.setCurrentIndex(0)
+        np.testing.assert_array_equal(np.asarray(panel.layer().data[0]), upright[0])
         assert panel.layer().scale[1] == pytest.approx(5.0 / np.sin(np.radians(54.0)))
         panel.acquisition.clear()
         assert panel.stack().column_angle_deg == 52.0
