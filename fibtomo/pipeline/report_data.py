@@ -15,6 +15,7 @@ from fibtomo.core.volume import UNKNOWN, Calibration, Sourced, Table
 from fibtomo.errors import CalibrationError
 from fibtomo.pipeline.results import result_array
 from fibtomo.report import ReportData
+from fibtomo.report.text import extent
 
 CALIBRATION = tuple(field.name for field in fields(Calibration) if field.name != "others")
 _SHOWN_WHEN_KNOWN = ("overtilt_deg", "face_tilt_deg", "sample_tilt_deg", "orientation")
@@ -176,7 +177,26 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
             summary.append(("Volume", f"{cubic_um:.4g} µm³"))
         else:
             summary.append(("Voxel", "not calibrated: all lengths are in voxels"))
+        summary += _field_of_view(record)
     return [*summary, ("Device", record["device"]["name"]), ("Wall time", f"{record['wall_s']:.1f} s")]
+
+
+def _field_of_view(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """How the reconstruction compares with what one slice shows, where both lie on the same axes."""
+    grid, volume = record["tables"].get("grid"), record["volume"]
+    if not grid or grid.get("axes", "specimen") != "specimen":
+        return []
+    step = volume["voxel_nm"] or (1.0, 1.0, 1.0)
+    unit = "nm" if volume["voxel_nm"] else "voxel"
+    _, rows, cols = record["input"]["shape"]
+    shown = rows / grid["row_scale"] * step[1], cols / grid["col_scale"] * step[2]
+    kept = tuple(n * d for n, d in zip(volume["shape"][1:], step[1:], strict=True))
+    kept_text, shown_text = (extent(lengths, (1.0, 1.0), unit) for lengths in (kept, shown))
+    larger = any(k > s + d for k, s, d in zip(kept, shown, step[1:], strict=True))
+    words = (
+        f"{kept_text} (x, y); one slice shows {shown_text}" if larger else f"{kept_text} of {shown_text} (x, y) kept"
+    )
+    return [("Field of view", words)]
 
 
 def _timings(entries: list[dict[str, Any]]) -> list[tuple[str, float, float | None]]:

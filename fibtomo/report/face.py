@@ -100,7 +100,7 @@ def _drawn(raw: Volume, data: ReportData, found: dict[str, Any]) -> Html:
     if seen:
         words += " Blue: the surface of the specimen."
     shown = tag("img", src=pictures.data_uri(picture), alt=words, width=picture.shape[1], height=picture.shape[0])
-    return tag("figure", shown, tag("figcaption", words), class_="removed")
+    return tag("figure", shown, tag("figcaption", words), style="max-width: 720px")
 
 
 def _motion(found: dict[str, Any]) -> Html:
