@@ -81,16 +81,11 @@ def find_face(
     """
     n = len(measured["padding"])
     shifts = np.zeros((n, 2)) if shifts_px is None else np.asarray(shifts_px, dtype=np.float64)
-    void = np.isin(np.arange(n), np.asarray(bad_slices, dtype=np.int64))[:, None, None]
-    down, across, samples = (
-        np.where(void, np.float32(np.nan), np.asarray(measured[name], dtype=np.float32))
-        for name in ("down", "across", "samples")
-    )
     stack = Stack(
-        down=down,
-        across=across,
-        samples=samples,
-        usable=~void[:, 0, 0],
+        down=np.asarray(measured["down"]),
+        across=np.asarray(measured["across"]),
+        samples=np.asarray(measured["samples"]),
+        usable=~np.isin(np.arange(n), np.asarray(bad_slices, dtype=np.int64)),
         padding=np.asarray(measured["padding"]),
         shape=shape,
         shifts_px=shifts,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.ops.face_layer import Boundary, Float, follow_boundary
+from fibtomo.ops.face_layer import MOST_SLICES, Boundary, Float, evenly, follow_boundary
 from fibtomo.ops.face_measure import StripLayout, sample_places
 from fibtomo.ops.face_verdict import Verdict, judge
 
@@ -64,9 +64,9 @@ class Layer:
 class Stack:
     """Columns that `fibtomo.ops.face_measure.measure_faces` leaves, for all slices, and their motion."""
 
-    down: NDArray[np.float32]
-    across: NDArray[np.float32]
-    samples: NDArray[np.float32]
+    down: NDArray[np.float16]
+    across: NDArray[np.float16]
+    samples: NDArray[np.float16]
     usable: NDArray[np.bool_]
     padding: NDArray[np.int64]
     shape: tuple[int, int]
@@ -95,11 +95,12 @@ def _look(stack: Stack, name: str) -> Layer | None:
         return None
     sign, end = (-1.0, layout.points * layout.bin_px - 1.0) if flipped else (1.0, 0.0)
     beyond = _opposite(stack, along, flipped)
-    used = profiles[:, :, strips]
+    used = profiles[:, :, strips].astype(np.float32)
+    used[~stack.usable] = np.nan
     if beyond is not None:
         places = (np.arange(layout.points) + 0.5) * layout.bin_px - 0.5
         hidden = places > beyond if not flipped else places < beyond
-        used = np.where(hidden[:, None], np.float32(np.nan), used)
+        used[:, hidden] = np.nan
     if flipped:
         used = used[:, ::-1]
     across = (layout.centres_px[strips] - (width - 1) / 2) / layout.bin_px
@@ -152,12 +153,13 @@ def _same_grey(stack: Stack, along: int, flipped: bool, lines: Float, at_px: Flo
     places = sample_places(stack.shape[along]) + 1.0
     columns = sample_places(stack.shape[1 - along]) + 1.0
     inside = (columns >= at_px[0]) & (columns <= at_px[-1])
-    good = np.isfinite(lines).all(axis=1)
-    if not good.any() or not inside.any():
+    good = np.flatnonzero(np.isfinite(lines).all(axis=1))
+    good = good[evenly(len(good), MOST_SLICES)]
+    if not len(good) or not inside.any():
         return 1.0
     ends = np.stack([np.interp(columns[inside], at_px, line) for line in lines[good]])
     depth = (places[None, :, None] - ends[:, None]) * (-1 if flipped else 1)
-    values = samples[good][:, :, inside]
+    values = samples[good][:, :, inside].astype(np.float32)
     layer, specimen = (depth < -3) & (depth > -3 - max(band_px, 3)), depth > 4
     opposite = _opposite(stack, along, flipped)
     if opposite is not None:

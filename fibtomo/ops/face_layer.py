@@ -16,6 +16,7 @@ _PROBES = 24  # slices on which the slope is looked for
 _REACH = 8  # points that the boundary may stray from the expected motion between two slices
 _JUMP_COST = 6.0
 STRAY = 2.5  # points by which a strip may depart from the common shape
+MOST_SLICES = 200  # looked at together
 _SUDDEN = 5.0  # points by which a slice may depart from its neighbours
 _NEIGHBOURS = 4
 LEAST_SLICES = 8
@@ -74,17 +75,23 @@ def follow_boundary(profiles: Float32, motion: Float, across: Float) -> Boundary
     n, points, strips = profiles.shape
     if n < LEAST_SLICES or strips < 5 or points < 6 * LEAST_BAND:
         return None
-    probes = np.unique(np.linspace(0, n - 1, _PROBES).astype(int))
+    probes = evenly(n, _PROBES)
     slopes = np.linspace(-_STEEPEST, _STEEPEST, _SLOPES)
     scores = [float(np.median(evidence(sheared(profiles[probes], s * across)).max(axis=1))) for s in slopes]
     slope = slopes[int(np.argmax(scores))]
-    path = best_path(evidence(sheared(profiles, slope * across)), motion)
+    parts = np.array_split(profiles, -(-n // MOST_SLICES))
+    path = best_path(np.concatenate([evidence(sheared(part, slope * across)) for part in parts]), motion)
     lines = path[:, None] + slope * across
     for _ in range(2):
         edges = strip_edges(profiles, lines)
         boundary = _common_shape(edges, lines, across, motion)
         lines = np.where(np.isfinite(boundary.places), boundary.places, path)[:, None] + boundary.shape
     return boundary if np.isfinite(boundary.places).sum() >= LEAST_SLICES else None
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """Indices of at most `most` of n things, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
 
 
 def sheared(profiles: Float32, offsets: Float) -> Float32:

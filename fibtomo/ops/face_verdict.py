@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from fibtomo.ops.face_layer import (
     LEAST_BAND,
     LEAST_SLICES,
+    MOST_SLICES,
     NEAR,
     STRAY,
     Boundary,
     Float,
     Float32,
+    evenly,
     median,
     running_mean,
     strip_edges,
@@ -76,6 +78,8 @@ def judge(profiles: Float32, boundary: Boundary) -> Verdict:
     seen = np.isfinite(profiles).any(axis=(1, 2)) & boundary.visible
     if len(good) < LEAST_SLICES:
         return Verdict()
+    found = len(good) / max(1, int(seen.sum()))
+    good = good[evenly(len(good), MOST_SLICES)]
     lines = np.rint(boundary.places[good][:, None] + boundary.shape).astype(int)
     up, down = int(lines.max()), profiles.shape[1] - int(lines.min())
     offsets = np.arange(-up, down)
@@ -97,7 +101,7 @@ def judge(profiles: Float32, boundary: Boundary) -> Verdict:
     quiet = float(median(busy[:, layer].ravel(), axis=0))
     rest = np.flatnonzero(above & ~layer)
     return Verdict(
-        found=len(good) / max(1, int(seen.sum())),
+        found=found,
         quiet=quiet / deep,
         like_layer=_quiet_places(aligned[:, below], min(band, 12), max(1.3 * quiet, 0.25 * deep)),
         changing=_change(aligned[:, below]),
