@@ -45,7 +45,7 @@ class StripLayout:
     @property
     def centres_px(self) -> NDArray[np.float64]:
         """(strips,) pixel at the middle of each strip."""
-        return (np.arange(self.strips) + 0.5) * self.strip_px - 0.5
+        return np.asarray((np.arange(self.strips) + 0.5) * self.strip_px - 0.5, dtype=np.float64)
 
 
 def measure_faces(slices: Any) -> Table:
