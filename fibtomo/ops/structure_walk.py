@@ -16,6 +16,7 @@ from fibtomo.ops.trajectory import Pairs
 Float = NDArray[np.float64]
 
 _LEAST_STEPS = 8
+_LEAST_FEATURES = 8  # in every part, for its motion to be its own
 _REAL_MEMORY_SLICES = 30.0  # of slow drift of stage and sample
 _UPDATES = 100
 _JUMP = 6.0  # steps farther than this from the median, in robust standard deviations, are real
@@ -48,6 +49,10 @@ class Walk:
         t = np.arange(n) / self.memory_slices
         return np.asarray(self.velocity_px * self.memory_slices * np.sqrt(2 * np.maximum(t - 1 + np.exp(-t), 0)))
 
+    def power(self, omega: Float) -> Float:
+        """Power spectrum of the steps at `omega` radians per slice."""
+        return self.velocity_px**2 * _lorentzian(omega, self.memory_slices)
+
 
 @dataclass(frozen=True)
 class Walks:
@@ -56,7 +61,7 @@ class Walks:
     Attributes
     ----------
     seen
-        By what the parts of the frame do apart from each other; the rule where they cannot tell.
+        By what the parts of the frame do apart from each other; the rule where they are too small to tell.
     rule
         By the number of features in view.
     """
@@ -65,16 +70,16 @@ class Walks:
     rule: Walk
 
     def sigma_px(self, n: int) -> Float:
-        """(n,) larger standard deviation of the two: parts may share long waves, and features may live long."""
+        """(n,) larger standard deviation of the two: parts share long waves, and features may live long."""
         return np.maximum(self.seen.sigma_px(n), self.rule.sigma_px(n))
 
 
 def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
-    """Measure the walk of a stack by what its parts do apart from each other, and by rule.
+    """Measure the walk of a stack by what the parts of its frame do apart from each other, and by rule.
 
-    Every part of the frame shows its own structure, so the parts walk independently and the frame, their mean, by
-    their spread over the square root of their number. The memory is the integrated autocorrelation of that spread,
-    and its standard error on top.
+    Every part shows its own structure, so the parts walk independently and the frame, their mean, by their spread
+    over the square root of their number. The memory is the integrated autocorrelation of that spread, and its
+    standard error on top.
     The rule for isotropic structure is 0.9 dz/√N_f per slice for N_f features in view, and a memory of λ/(8 dz), with
     dz/λ from the coherence of neighbours, 1 − (2π dz/λ)²/6.
 
@@ -97,7 +102,9 @@ def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
     step = np.sqrt(6 * max(1 - coherence, 1e-4)) / (2 * np.pi)
     features = max(float(np.median(column["area_px"])) / wavelength**2, 1.0)
     rule = Walk(0.9 * step * wavelength / features**0.5, 1 / (8 * step))
-    return Walks(_of_parts(column["local_px"][pairs.second[neighbours]]) or rule, rule)
+    local = column["local_px"][pairs.second[neighbours]]
+    seen = _of_parts(local) if features >= _LEAST_FEATURES * local.shape[1] else None
+    return Walks(seen or rule, rule)
 
 
 def _of_parts(steps: Float) -> Walk | None:
@@ -158,10 +165,12 @@ def without_walk(shifts: Float, walk: Walk) -> tuple[Float, Float]:
     from scipy.fft import dct, idct
 
     n = len(shifts) - 1
-    if n < _LEAST_STEPS or walk.velocity_px <= 0:
+    if n < _LEAST_STEPS:
         return shifts, walk.sigma_px(len(shifts))
     omega = np.pi * np.arange(n) / n
-    false = walk.velocity_px**2 * _lorentzian(omega, walk.memory_slices)
+    false = walk.power(omega)
+    if not false.any():
+        return shifts, walk.sigma_px(len(shifts))
     steps = np.diff(shifts, axis=0)
     middle = np.median(steps, axis=0)
     limit = _JUMP * 1.4826 * np.median(np.abs(steps - middle), axis=0)
