@@ -48,7 +48,8 @@ class EstimateParams(Params):
     slow: Literal["auto", "keep", "expected"] = Field(
         "auto",
         description="Straight-line part of the motion: keep it as the images show it, or take the expected slope; "
-        "auto: take it from the geometry if exactly one motion that it allows agrees with the images.",
+        "auto: take it from the geometry where one motion that it allows is clearly the likeliest and agrees with the "
+        "images, and take out bends that changing structure explains.",
     )
 
     @model_validator(mode="after")
