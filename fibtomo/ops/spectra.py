@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 
 HIGHEST = 0.2
 """Upper end of the band in cycles per pixel; beyond it noise and change between slices leave nothing."""
-_TAPER = 0.25  # part of the window that rises and falls
+_TAPER = 0.1  # part of the window that rises and falls; what it hides adds to the false motion of structure
 _WEDGE_DEG = 6.0  # half-angle about the x frequency axis in which curtains lie
 _LARGE_PX = 1500  # from this size on slices are binned
 _RING_WIDTH = 1 / 200  # cycles per pixel

@@ -43,6 +43,7 @@ def reconstruct(folder, specimen, style, seed, shape, artefacts=STEADY, vendor="
         ),
         folder / "slices",
         vendor=vendor,
+        z_in_names=vendor == "zeiss",
     )
     phases = len(specimen.greys)
     pipeline = "default" if phases == 2 else "battery_electrode"
