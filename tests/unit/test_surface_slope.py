@@ -33,7 +33,7 @@ class Ground(Specimen):
 def surface_points(volume, voxel_nm):
     """Places (z, y, 0), nm, where the mean over x passes half level: one per row or per slice, whichever is steeper."""
     plane = volume.astype(np.float64).mean(axis=2)
-    half = (np.percentile(plane, 2) + np.percentile(plane, 98)) / 2
+    half = (np.nanpercentile(plane, 2) + np.nanpercentile(plane, 98)) / 2
     per_axis = []
     for along, lines in ((0, plane.T), (1, plane)):
         points = []
@@ -93,6 +93,22 @@ def test_tilted_surface_lies_where_the_stage_put_it(sample_tilt, corrected, trac
     to_z, turned = reconstruct(52.0, sample_tilt, corrected, tracked, 3, NOISE)
     assert to_z == pytest.approx(sample_tilt - 52, abs=0.2)
     assert angle_to_z_deg(turned) == pytest.approx(0, abs=0.2)
+
+
+@pytest.mark.parametrize(("corrected", "tracked"), STYLES)
+@pytest.mark.parametrize("sample_tilt", [0.0, 17.0])
+def test_surface_axes_level_the_surface_in_the_same_resample(sample_tilt, corrected, tracked):
+    lean = lean_deg(52.0, sample_tilt)
+    run = acquire(
+        Ground(lean_deg=lean), shape=SHAPE, tilt_corrected=corrected, tracked=tracked, seed=6, artefacts=NOISE
+    )
+    geometry = replace(run.geometry, sample_tilt_deg=sample_tilt)
+    volume = resample(run.slices.astype(np.float32), geometry, axes="surface", crop="all", fill=np.nan)
+    points = surface_points(volume, 5.0)
+    assert np.ptp(points[:, 0]) > 300
+    assert angle_to_z_deg(points) == pytest.approx(0, abs=0.2)
+    below = volume[:, int(points[:, 1].mean() / 5) + 4]
+    assert np.nanmean(below) > np.nanmean(volume)
 
 
 @pytest.mark.parametrize("seed", range(3))
