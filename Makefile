@@ -48,6 +48,7 @@ bench: $(VENV)/dev.stamp
 
 docs: $(VENV)/run.stamp
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_figures.py
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -80,7 +80,7 @@ __device__ int spline_weights(double at, int count, float *weight)
     return cell;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) resample_warped(
+extern "C" __global__ __launch_bounds__(256, 4) void resample_warped(
     const SOURCE_T *__restrict__ source, float *__restrict__ out,
     const int *__restrict__ z_slice, const float *__restrict__ z_weight, const int *__restrict__ spans,
     const double *__restrict__ start, const double *__restrict__ steps,

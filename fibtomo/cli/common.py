@@ -55,7 +55,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Blocks at
 
 
 NoLook = Annotated[
-    bool, typer.Option("--no-look", help="Do not let the slices themselves speak about tilt and thickness.")
+    bool, typer.Option("--no-look", help="Do not read slices to check tilt and thickness; nothing is read yet.")
 ]
 
 

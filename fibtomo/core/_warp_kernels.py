@@ -48,7 +48,8 @@ def shift_at(cells: Any, at: float, axis: int) -> float:
     t = min(max(beyond, 0.0), 1.0)
     b, c, d = cells[j, 4 * axis + 1], cells[j, 4 * axis + 2], cells[j, 4 * axis + 3]
     shift = ((d * t + c) * t + b) * t + cells[j, 4 * axis]
-    return shift if beyond == t else shift + (beyond - t) * ((3 * d * t + 2 * c) * t + b)
+    slope = (3 * d * t + 2 * c) * t + b
+    return float(shift if beyond == t else shift + (beyond - t) * slope)
 
 
 @compiled

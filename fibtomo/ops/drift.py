@@ -121,7 +121,7 @@ def motions_allowed(calibration: Calibration | None, n: int) -> list[ExpectedMot
     if calibration is None or calibration.column_angle_deg.value is None:
         return []
     names = {True: "a field of view that tracks the face", False: "a field of view fixed to the sample"}
-    known = calibration.tracked.value
+    known = None if calibration.tracked.confidence == "guess" else calibration.tracked.value
     allowed = []
     for tracked in (True, False) if known is None else (bool(known),):
         try:
