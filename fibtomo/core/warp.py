@@ -153,7 +153,7 @@ class Warp:
     @cached_property
     def control_px(self) -> NDArray[np.float32]:
         """(n, gy + 2, gx + 2, 2) B-spline coefficients, at least four along each axis."""
-        return self._control.astype(np.float32)
+        return np.ascontiguousarray(self._control, dtype=np.float32)
 
     @cached_property
     def _control(self) -> Float:
