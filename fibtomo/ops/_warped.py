@@ -82,8 +82,8 @@ def gather_warped_on_device(module: KernelModule, source: Any, t: WarpTables, ou
     nodes = t.control.shape[1:3] if len(t.control) else (0, 0)
     counts = (
         t.z_slice.shape[-1],
-        t.y_table.shape[1],
-        t.x_table.shape[1],
+        t.y_table.shape[2],
+        t.x_table.shape[2],
         PHASES,
         *nodes,
         *source.shape[1:],
