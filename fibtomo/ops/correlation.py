@@ -113,8 +113,8 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
     >>> band = make_band((128, 128))
     >>> first, second = (slice_spectrum(scene[s : s + 128, :128], band) for s in (5, 2))
     >>> pair = pair_shift(first, second, band)
-    >>> [round(v, 1) + 0.0 for v in pair.shift_px], pair.confidence
-    ([3.0, 0.0], 1.0)
+    >>> [round(v) for v in pair.shift_px], pair.confidence
+    ([3, 0], 1.0)
     """
     if not (a.power.sum() > 0 and b.power.sum() > 0):
         return REFUSED
