@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from fibtomo.core.geometry import Float
 from fibtomo.core.grid import ResampleGrid, make_grid
@@ -50,11 +50,6 @@ class ResampleParams(Params):
         description="Displacement within the slices: .npz with nodes_px (slices, gy, gx, 2) and frame, both in px.",
     )
     fill: float = Field(0.0, description="Grey value of voxels that no slice shows.")
-
-    @field_validator("roi", mode="before")
-    @classmethod
-    def _off(cls, value: Any) -> Any:
-        return "off" if value is False else value  # YAML reads the bare word as a truth value
 
 
 def grid_of(params: ResampleParams, ctx: StageContext) -> ResampleGrid:

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from inspect import Signature, signature
 from typing import Annotated, Any
 
@@ -33,8 +33,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys
 _ACQUISITION = "Acquisition"
 
 
-def _fact(*names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002 - typer's name
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_ACQUISITION)
+_fact = partial(typer.Option, rich_help_panel=_ACQUISITION)
 
 
 VoxelNm = Annotated[
@@ -55,7 +54,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Blocks at
 
 
 NoLook = Annotated[
-    bool, typer.Option("--no-look", help="Do not read slices to check tilt and thickness; nothing is read yet.")
+    bool, typer.Option("--no-look", hidden=True, help="Do not let the slices speak; they are not asked yet.")
 ]
 
 
@@ -129,7 +128,7 @@ def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
 
     own = [p for name, p in signature(command).parameters.items() if name != "stated"]
     parameters = [*own, *theirs.values()]
-    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__signature__ = Signature(parameters)
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
 

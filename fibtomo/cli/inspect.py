@@ -58,7 +58,7 @@ def _print_values(
             "warnings": warnings,
             "questions": questions,
         }
-        print(json.dumps(document, indent=1))  # noqa: T201
+        typer.echo(json.dumps(document, indent=1))
         return
     for title, rows in (("what", facts), ("what it amounts to", led_to)):
         if rows:

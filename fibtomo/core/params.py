@@ -1,8 +1,8 @@
 """`Params`: the one declaration of a stage's parameters behind YAML, command line, documentation and GUI."""
 
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from fibtomo.errors import PipelineError
 
@@ -15,6 +15,18 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_off(cls, values: Any) -> Any:
+        """YAML reads the bare word off as a truth value; give it back to parameters that know the word."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: "off" if value is False and name in fields and _allows_off(fields[name].annotation) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str) -> Self:
@@ -29,6 +41,11 @@ class Params(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise PipelineError(f"{where}: {explain(error, cls)}") from None
+
+
+def _allows_off(annotation: Any) -> bool:
+    """Whether a type, or a part of it, lists the word off."""
+    return any(part == "off" or _allows_off(part) for part in get_args(annotation))
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

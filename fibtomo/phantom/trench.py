@@ -55,7 +55,7 @@ class Trench(Specimen):
     below: Specimen = field(default_factory=NanoporousMetal)
     cap: Specimen = FINE_GRAINED
     cap_nm: float = 1e6
-    surface_nm: float = 300.0  # type: ignore[misc]
+    surface_nm: float = 300.0
     incline_deg: float = 0.0
     dip_deg: float = 0.0
     waviness_nm: float = 0.0

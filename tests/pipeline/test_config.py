@@ -79,3 +79,13 @@ def test_own_file_is_read(tmp_path):
 
 def test_every_shipped_pipeline_has_a_summary():
     assert all(text.endswith(".") for text in pipelines().values())
+
+
+@pytest.mark.parametrize(
+    ("stage", "parameter"), [("face.find", "crop"), ("thickness.estimate", "method"), ("geometry.resample", "roi")]
+)
+def test_bare_off_is_the_word_where_a_parameter_knows_it(stage, parameter):
+    text = f"stages:\n  - use: drift.estimate\n  - use: {stage}\n    with: {{{parameter}: off}}\n"
+    assert getattr(parse_pipeline(text, "mine").calls[-1].params, parameter) == "off"
+    changed = parse_pipeline(text.replace(": off", ": auto"), "mine").with_settings([f"{stage}.{parameter}=off"])
+    assert getattr(changed.calls[-1].params, parameter) == "off"
