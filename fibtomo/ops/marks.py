@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_host
 from fibtomo.errors import InputError
+from fibtomo.ops.reference import Roi, check_roi
 
 Float = NDArray[np.float64]
-Roi = tuple[int, int, int, int]
 
 _SEARCH_PX = 4
 _PASSES = 3
@@ -32,12 +32,7 @@ def check_marks_roi(roi: Roi, shape: tuple[int, int]) -> None:
     InputError
         The message gives the limits.
     """
-    y0, y1, x0, x1 = roi
-    if min(y0, x0) < 0 or y1 > shape[0] or x1 > shape[1] or y1 - y0 < 2 or x1 - x0 < 24:
-        raise InputError(
-            f"marks_roi = {tuple(roi)} must be (y0, y1, x0, x1) inside slices of {shape[0]} x {shape[1]} pixels, two "
-            f"rows or more high and 24 columns or more wide, and hold both marks on every slice"
-        )
+    check_roi(roi, shape, "marks_roi", (2, 24), ", and hold both marks on every slice")
 
 
 def mark_profile(image: Any, roi: Roi, shift_px: Float) -> Float:

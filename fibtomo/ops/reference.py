@@ -20,19 +20,21 @@ _LEAST_SIGNIFICANCE = 4.5  # over so small a search noise alone reaches about 3
 _MOST_DISAGREEMENT = 5.0
 
 
-def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
-    """Refuse a region (y0, y1, x0, x1) that is too small or leaves slices of `shape`.
+def check_roi(
+    roi: Roi, shape: tuple[int, int], name: str = "reference_roi", least: tuple[int, int] = (24, 24), why: str = ""
+) -> None:
+    """Refuse a region (y0, y1, x0, x1) that leaves slices of `shape` or has fewer than `least` rows and columns.
 
     Raises
     ------
     InputError
-        The message gives the limits.
+        The message gives the parameter's `name`, the limits and `why`.
     """
     y0, y1, x0, x1 = roi
-    if min(y0, x0) < 0 or y1 > shape[0] or x1 > shape[1] or min(y1 - y0, x1 - x0) < 24:
+    if min(y0, x0) < 0 or y1 > shape[0] or x1 > shape[1] or y1 - y0 < least[0] or x1 - x0 < least[1]:
         raise InputError(
-            f"reference_roi = {tuple(roi)} must be (y0, y1, x0, x1) inside slices of {shape[0]} x {shape[1]} pixels, "
-            f"24 pixels or more wide and high"
+            f"{name} = {tuple(roi)} must be (y0, y1, x0, x1) inside slices of {shape[0]} x {shape[1]} pixels, "
+            f"{least[0]} rows or more high and {least[1]} columns or more wide{why}"
         )
 
 
