@@ -37,6 +37,7 @@ _STRAIGHT_FROM_GEOMETRY = (
 )
 _NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next peak, up to which it is meant
 _LATTICE_TRUST = 0.7
+_MOSTLY = 0.5  # share of neighbouring pairs that show a lattice, from which on the specimen is one
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
 
@@ -122,9 +123,12 @@ def _pairs(
     away = [np.linalg.norm(shift - (motion[second] - motion[first]), axis=1) for motion in motions]
     period = np.linalg.norm(column["rival_px"], axis=1)
     # over more than one slice the whole lattice changes and takes the peak with it
-    nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & (second - first == 1)
+    neighbours = second - first == 1
+    nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & neighbours
     periodic = np.where(nearest, _LATTICE_TRUST * column["periodic_confidence"], 0.0)
-    weight = np.where(silent[first] | silent[second], 0.0, np.maximum(confidence, periodic))
+    lattice = np.mean((periodic > confidence)[neighbours]) > _MOSTLY
+    trusted = np.maximum(confidence, periodic) * (neighbours | (not lattice))
+    weight = np.where(silent[first] | silent[second], 0.0, trusted)
     return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
         weight > 0
     )

@@ -146,7 +146,7 @@ def test_itk_method_uses_the_same_solve(lab):
         ({"offsets": (2, 3)}, "contain 1"),
         ({"method": "magic"}, "magic"),
         ({"bad_slices": [99]}, "99"),
-        ({"reference_roi": (0, 10, 0, 10)}, "24 pixels"),
+        ({"reference_roi": (0, 10, 0, 10)}, "24 rows"),
         ({"reference_roi": (200, 300, 0, 100)}, "inside slices"),
     ],
 )
