@@ -23,6 +23,7 @@ from fibtomo.pipeline.outputs import write_outputs
 from fibtomo.pipeline.plan import Plan
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.results import VOLUME, read_record, voxel_of
+from fibtomo.pipeline.self_test import examine
 
 MOST_OF_MEMORY = 0.6
 """Share of the free memory that blocks may take when nobody set a budget."""
@@ -216,10 +217,6 @@ def look_at(stack: Stack) -> Stack:
     Reads some slices, once; a stack that was looked at, or that has no scale, comes back as it is.
     """
     if stack.evidence is not None or stack.calibration.others.get("in_voxels"):
-        return stack
-    try:
-        from fibtomo.pipeline.self_test import examine
-    except ModuleNotFoundError:
         return stack
     found = examine(stack)
     return weighed(stack, found.evidence, found.warnings)

@@ -88,7 +88,7 @@ def _connect(address: str) -> Any:
             "--scheduler needs the package distributed: pip install 'fibtomo[cluster]'"
         ) from None
     try:
-        return Client(address, timeout="15s")
+        return Client(address, timeout="15s", set_as_default=False)
     except (OSError, ValueError, TimeoutError, multiprocessing.TimeoutError) as error:
         raise BackendUnavailableError(f"no Dask scheduler answers at {address}: {error}") from None
 
@@ -99,7 +99,7 @@ def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, ob
 
         futures = client.map(function, todo, pure=False)
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 observer.advance(future.result())
                 if observer.cancelled():
                     raise CancelledError("the run was stopped; start it again to go on where it was")
