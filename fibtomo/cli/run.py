@@ -26,6 +26,13 @@ def run(
     stated: dict[str, Any],
     pipeline: Pipeline = "default",
     settings: common.Settings = None,
+    import_shifts: Annotated[
+        Path | None,
+        typer.Option("--import-shifts", help="Take the drift from this file (ours, CSV, Fiji, TrakEM2, ...)."),
+    ] = None,
+    shifts_are: Annotated[
+        str, typer.Option("--shifts-are", metavar="steps|cumulative", help="What the file of shifts holds.")
+    ] = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
     workers: common.Workers = None,
@@ -42,7 +49,7 @@ def run(
     """
     from fibtomo import api
 
-    config = api.prepare_pipeline(pipeline, settings or [])
+    config = api.prepare_pipeline(pipeline, settings or [], import_shifts, shifts_are)
     stack = api.open_input(source, config.input, stated, look=not no_look)
     if not quiet:
         _introduce(stack, config.name)

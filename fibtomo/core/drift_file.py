@@ -197,3 +197,12 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, source: Path) -> Float
     if key not in ("sigma", "confidence") and not np.isfinite(values).all():
         raise InputError(f"{source}: column '{key}' of the drift table holds a number that is not finite")
     return values
+
+
+def read_labels(path: Path) -> dict[str, Any]:
+    """Names and positions of the slices in a drift file, as keywords of `Drift.save`; without what is not there."""
+    rows, _ = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    files, z_nm = [str(row.get("file") or "") for row in rows], [row.get("z_nm") for row in rows]
+    labels: dict[str, Any] = {"files": files} if any(files) else {}
+    known = not any(z in (None, "") for z in z_nm)
+    return labels | ({"z_nm": [float(z) for z in z_nm]} if known else {})

@@ -57,7 +57,7 @@ def read_shifts(path: str | Path, *, shape: Sequence[int] | None = None, shifts_
     Parameters
     ----------
     path
-        File, or the folder of transforms of Register Virtual Stack Slices.
+        File, output folder of a run, or folder of transforms of Register Virtual Stack Slices.
     shape
         (slices, rows, columns) of the stack it belongs to; checked where given.
     shifts_are
@@ -83,7 +83,7 @@ def read_shifts(path: str | Path, *, shape: Sequence[int] | None = None, shifts_
     ...     read_shifts(Path(folder, "steps.csv"), shifts_are="steps").shifts_px.tolist()
     [[0.0, 0.0], [1.0, 0.0], [2.0, -2.0]]
     """
-    source = Path(path).expanduser()
+    source = shifts_file(path)
     if shifts_are not in ("auto", "steps", "cumulative"):
         raise InputError(f"shifts_are = {shifts_are!r} must be auto, steps or cumulative")
     if not source.exists():
@@ -98,11 +98,18 @@ def read_shifts(path: str | Path, *, shape: Sequence[int] | None = None, shifts_
     if n is not None and len(drift) != n:
         failed = " (slices that SIFT could not align leave no line)" if found and "SIFT" in found.program else ""
         raise InputError(
-            f"{source}: the table has {len(drift)} slices, the stack has {n}{failed}; import the alignment of this very "
+            f"{source}: the table has {len(drift)} slices, the stack has {n}{failed}; import the alignment of this "
             f"stack"
         )
     note = f"The motion was taken from {source.name}, not measured."
     return drift if note in drift.notes else replace(drift, notes=(*drift.notes, note))
+
+
+def shifts_file(path: str | Path) -> Path:
+    """What a path stands for: of the output folder of a run its ``drift.csv``, else the path itself."""
+    source = Path(path).expanduser()
+    inside = source / "drift.csv"
+    return inside if inside.is_file() else source
 
 
 def write_shifts(

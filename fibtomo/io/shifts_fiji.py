@@ -18,6 +18,7 @@ STACKREG = "MultiStackReg Transformation File"
 SIFT = "Transformation Matrix: AffineTransform[["
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _KINDS = ("TRANSLATION", "RIGID_BODY", "SCALED_ROTATION", "AFFINE")
+_MODELS = ("TranslationModel2D", "RigidModel2D", "SimilarityModel2D", "AffineModel2D")
 _PAIR = re.compile(r"Source img:\s*(\d+)\s+Target img:\s*(\d+)")
 _MODEL = re.compile(r'<i?i?ct_transform\s+class="([\w.]+)"\s+data="([^"]*)"')
 
@@ -164,25 +165,24 @@ def read_virtual_stack(folder: Path) -> Transforms:
 def _model(name: str, data: str, path: Path) -> Float:
     """Matrix of one of mpicbg's models, from the numbers in the order in which it writes them."""
     kind = name.rpartition(".")[2]
+    if kind not in _MODELS:
+        raise InputError(
+            f"{path}: a {kind} bends the slice, which a drift cannot hold: register with the model Translation"
+        )
     try:
         v = [float(word) for word in data.split()]
-        match kind:
-            case "TranslationModel2D":
-                x, y = v
-                return affine(1, 0, 0, 1, x, y)
-            case "RigidModel2D":
-                angle, x, y = v
-                return affine(cos(angle), sin(angle), -sin(angle), cos(angle), x, y)
-            case "SimilarityModel2D":
-                c, s, x, y = v
-                return affine(c, s, -s, c, x, y)
-            case "AffineModel2D":
-                return affine(*v)
+        if kind == "TranslationModel2D":
+            x, y = v
+            return affine(1, 0, 0, 1, x, y)
+        if kind == "RigidModel2D":
+            angle, x, y = v
+            return affine(cos(angle), sin(angle), -sin(angle), cos(angle), x, y)
+        if kind == "SimilarityModel2D":
+            c, s, x, y = v
+            return affine(c, s, -s, c, x, y)
+        return affine(*v)
     except (TypeError, ValueError):
         raise InputError(f"{path}: '{data}' are not the numbers of a {kind}") from None
-    raise InputError(
-        f"{path}: a {kind} bends the slice, which a drift cannot hold: register with the model Translation"
-    )
 
 
 def read_trakem2(path: Path) -> Transforms:

@@ -78,7 +78,7 @@ def accumulated(steps: Sequence[Float]) -> Float:
 
 
 def translations(found: Transforms, frame: tuple[int, int] | None, source: Path) -> tuple[Float, tuple[str, ...]]:
-    """Shifts (n, 2) of the slices' centres as (dy, dx), relative to slice 0, and remarks.
+    """Shifts (n, 2) of the centre of slice 0 as (dy, dx) in every slice, and remarks.
 
     Parameters
     ----------
@@ -94,7 +94,9 @@ def translations(found: Transforms, frame: tuple[int, int] | None, source: Path)
     InputError
         A slice is turned, scaled or sheared by more than half a pixel at its corners.
     """
-    linear = found.pulls[:, :, :2] - np.eye(2)
+    back = inverted(found.pulls[0], source, 0)
+    relative = np.stack([chained(back, pull) for pull in found.pulls])  # from slice 0, wherever the canvas begins
+    linear = relative[:, :, :2] - np.eye(2)
     frame = frame or found.frame
     if frame is None and np.abs(linear).max() > 1e-9:
         raise InputError(
@@ -103,13 +105,13 @@ def translations(found: Transforms, frame: tuple[int, int] | None, source: Path)
         )
     rows, cols = frame or (1, 1)
     centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
-    moved = found.pulls[:, :, 2] + linear @ centre
+    moved = relative[:, :, 2] + linear @ centre
     corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * centre
     beyond = np.linalg.norm(np.einsum("nij,cj->nci", linear, corners), axis=2).max(axis=1)
     worst = int(beyond.argmax())
     notes: tuple[str, ...] = ()
     if beyond[worst] > _TOLERATED_PX:
-        matrix = found.pulls[worst]
+        matrix = relative[worst]
         turned, scale = degrees(atan2(matrix[1, 0], matrix[0, 0])), abs(float(np.linalg.det(matrix[:, :2]))) ** 0.5
         raise InputError(
             f"{source}: {found.program} also turned, scaled or sheared the slices, slice {worst} most ({turned:.3g}°, "
