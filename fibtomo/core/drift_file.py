@@ -202,7 +202,8 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, source: Path) -> Float
 def read_labels(path: Path) -> dict[str, Any]:
     """Names and positions of the slices in a drift file, as keywords of `Drift.save`; without what is not there."""
     rows, _ = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
-    files, z_nm = [str(row.get("file") or "") for row in rows], [row.get("z_nm") for row in rows]
+    files = [str(row.get("file") or "") for row in rows]
+    z_nm: list[Any] = [row.get("z_nm") for row in rows]
     labels: dict[str, Any] = {"files": files} if any(files) else {}
     known = not any(z in (None, "") for z in z_nm)
     return labels | ({"z_nm": [float(z) for z in z_nm]} if known else {})
