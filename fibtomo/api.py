@@ -111,6 +111,8 @@ def run(
     resume: bool = True,
     overwrite: bool = False,
     settings: Sequence[str] = (),
+    import_shifts: str | Path | None = None,
+    shifts_are: str = "auto",
     workers: int | None = None,
     memory_bytes: float | None = None,
     keep_work: bool = False,
@@ -137,6 +139,9 @@ def run(
         Go on with an unfinished run found in `output`; replace a finished one.
     settings
         Changes to the pipeline, each ``"stage.param=value"``.
+    import_shifts, shifts_are
+        File with the drift, which is then not measured, and whether it holds "steps" or "cumulative" shifts; see
+        `fibtomo.io.shifts.read_shifts`.
     workers, memory_bytes
         Blocks at a time, and the bytes they may take together (default 1.5 GiB, or what the widest
         slices need).
@@ -162,7 +167,7 @@ def run(
     FibtomoError
         One sentence that says what is wrong and what to do; finished blocks are kept.
     """
-    config = prepare_pipeline(pipeline, settings)
+    config = prepare_pipeline(pipeline, settings, import_shifts, shifts_are)
     source = open_input(input, config.input, overrides, look=look)
     options = make_options(device, scheduler, workers, memory_bytes, resume, overwrite, keep_work, command)
     if memory_bytes is None:
@@ -191,9 +196,18 @@ def plan(
     return preflight(config, source, options)
 
 
-def prepare_pipeline(pipeline: str | Path | PipelineConfig, settings: Sequence[str] = ()) -> PipelineConfig:
-    """Load a pipeline and apply ``stage.param=value`` settings."""
+def prepare_pipeline(
+    pipeline: str | Path | PipelineConfig,
+    settings: Sequence[str] = (),
+    import_shifts: str | Path | None = None,
+    shifts_are: str = "auto",
+) -> PipelineConfig:
+    """Load a pipeline, take its drift from a file if one is given, and apply ``stage.param=value`` settings."""
     config = pipeline if isinstance(pipeline, PipelineConfig) else load_pipeline(pipeline)
+    if import_shifts is not None:
+        config = config.with_drift_from(import_shifts, shifts_are)
+    elif shifts_are != "auto":
+        raise InputError(f"shifts_are = {shifts_are} says how to read a file of shifts: give --import-shifts as well")
     return config.with_settings([settings] if isinstance(settings, str) else list(settings))
 
 

@@ -1,18 +1,22 @@
 """Drift: how far every slice has moved, measured on the images."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fibtomo.core.drift import Drift
+from fibtomo.core.drift_file import read_overrides
 from fibtomo.core.params import Params
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import Table, VolumeSpec
-from fibtomo.errors import CalibrationError, InputError, PipelineError
+from fibtomo.errors import CalibrationError, PipelineError
+from fibtomo.io.shifts import read_shifts, shifts_file
 from fibtomo.ops.drift import motions_allowed
 from fibtomo.ops.drift_combine import combine_slabs
+from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
 
@@ -45,6 +49,22 @@ class EstimateParams(Params):
     bad_slices: Literal["auto"] | tuple[int, ...] = Field(
         "auto", description="Slices not to use, counted from 0; auto: blank, truncated, repeated, blurred, odd ones."
     )
+    also_bad: tuple[int, ...] = Field((), description="Slices not to use, counted from 0, beside those of bad_slices.")
+    breaks: tuple[int, ...] = Field(
+        (),
+        description="First slices of new segments, counted from 0 (run restarted, field of view moved): the jump there "
+        "is looked for as far as the slices allow, kept out of the slow part, and flagged where it cannot be measured.",
+    )
+    overrides: str | tuple[tuple[int, float, float], ...] | None = Field(
+        None,
+        description="Slices whose place is known: [[slice, dy, dx], ...] in px, relative to slice 0, or a table (CSV, "
+        "JSON) with these columns; the motion passes through them exactly.",
+    )
+    overrides_move: Literal["neighbours", "alone"] = Field(
+        "neighbours",
+        description="neighbours: the slices between and after those of overrides follow, bent by the least likely "
+        "steps; alone: only those slices move.",
+    )
     slow: Literal["auto", "keep", "expected"] = Field(
         "auto",
         description="Straight-line part of the motion: keep it as the images show it, or take the expected slope; "
@@ -63,10 +83,18 @@ class EstimateParams(Params):
         return self
 
 
-def _options(params: EstimateParams, ctx: StageContext) -> DriftOptions:
-    values = params.model_dump()
+def _options(params: EstimateParams, ctx: StageContext, overrides: tuple[Override, ...] = ()) -> DriftOptions:
+    values = params.model_dump(exclude={"overrides"})
     slope = values.pop("slope_px_per_slice")
-    return DriftOptions(**values, slope_px_per_slice=slope or _geometric_slope(ctx))
+    return DriftOptions(**values, overrides=overrides, slope_px_per_slice=slope or _geometric_slope(ctx))
+
+
+def _overrides(params: EstimateParams) -> tuple[Override, ...]:
+    return read_overrides(Path(params.overrides)) if isinstance(params.overrides, str) else params.overrides or ()
+
+
+def _check(params: EstimateParams, spec: VolumeSpec) -> None:
+    check_hand(spec.shape[0], _overrides(params), params.also_bad, params.breaks)
 
 
 def _geometric_slope(ctx: StageContext) -> tuple[float, float]:
@@ -104,7 +132,7 @@ def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContex
             "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
         )
     allowed = motions_allowed(ctx.calibration, ctx.spec.shape[0])
-    return combine_slabs(partials, _options(params, ctx), allowed).to_table()
+    return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 
 
 register(
@@ -115,6 +143,8 @@ register(
         needs=_needs,
         measure=_measure,
         combine=_combine,
+        check=_check,
+        files=lambda p: (p.overrides,) if isinstance(p.overrides, str) else (),
         produces="drift",
         citation="Hannan & Thomson 1973, J. Am. Stat. Assoc. 68:173",
     )
@@ -122,16 +152,28 @@ register(
 
 
 class ImportParams(Params):
-    """Take the drift from a table instead of measuring it."""
+    """Take the drift from a file instead of measuring it: one of ours, or an alignment of another program."""
 
-    path: str = Field(description="CSV with a header and columns slice, dy_px, dx_px, as in drift.csv of a run.")
+    path: str = Field(
+        description="Output folder or drift.csv of a run, a table with dy and dx, .npy, or an alignment of Fiji or "
+        "TrakEM2; the formats stand in docs/drift.md."
+    )
+    shifts_are: Literal["auto", "steps", "cumulative"] = Field(
+        "auto",
+        description="steps: from each slice to the next; cumulative: from slice 0; auto: what the format says, "
+        "cumulative for tables.",
+    )
+    also_bad: tuple[int, ...] = Field((), description="Slices not to use, counted from 0, beside those of the file.")
 
 
-def _imported(_partials: Sequence[Table], params: ImportParams, ctx: StageContext) -> Table:
-    drift = Drift.from_csv(params.path)
-    if len(drift) != ctx.spec.shape[0]:
-        raise InputError(f"{params.path}: the table has {len(drift)} slices, the stack has {ctx.spec.shape[0]}")
-    return drift.to_table()
+def _given(params: ImportParams, spec: VolumeSpec) -> Drift:
+    drift = read_shifts(params.path, shape=spec.shape, shifts_are=params.shifts_are)
+    check_hand(len(drift), (), params.also_bad, ())
+    return drift.without(params.also_bad)
+
+
+def _check_given(params: ImportParams, spec: VolumeSpec) -> None:
+    _given(params, spec)
 
 
 register(
@@ -141,7 +183,9 @@ register(
         params=ImportParams,
         needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
         measure=lambda _block, _params, _ctx: {},
-        combine=_imported,
+        combine=lambda _partials, params, ctx: _given(params, ctx.spec).to_table(),
+        check=_check_given,
+        files=lambda p: (str(shifts_file(p.path)),),
         produces="drift",
     )
 )

@@ -145,6 +145,7 @@ register(
         out_spec=_out_spec,
         source_range=_source_range,
         side_tables=_side_tables,
+        files=lambda p: () if p.warp is None else (p.warp,),
         optional=("drift", "thickness", "face", "warp"),
         version=2,
         citation="Keys 1981, IEEE Trans. ASSP 29:1153",

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="Folder or file of slices.")]
 Pipeline = Annotated[str, typer.Option("-p", "--pipeline", help="Shipped pipeline or YAML file.")]
 
+ImportShifts = Annotated[
+    Path | None,
+    typer.Option("--import-shifts", metavar="FILE", help="Take the drift from here: ours, CSV, Fiji, TrakEM2, ..."),
+]
+ShiftsAre = Annotated[
+    str, typer.Option("--shifts-are", metavar="steps|cumulative", help="What the file of shifts holds.")
+]
+
 
 @app.command()
 @common.takes_stack
@@ -26,6 +34,8 @@ def run(
     stated: dict[str, Any],
     pipeline: Pipeline = "default",
     settings: common.Settings = None,
+    import_shifts: ImportShifts = None,
+    shifts_are: ShiftsAre = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
     workers: common.Workers = None,
@@ -42,7 +52,7 @@ def run(
     """
     from fibtomo import api
 
-    config = api.prepare_pipeline(pipeline, settings or [])
+    config = api.prepare_pipeline(pipeline, settings or [], import_shifts, shifts_are)
     stack = api.open_input(source, config.input, stated, look=not no_look)
     if not quiet:
         _introduce(stack, config.name)
@@ -104,6 +114,8 @@ def plan(
     stated: dict[str, Any],
     pipeline: Pipeline = "default",
     settings: common.Settings = None,
+    import_shifts: ImportShifts = None,
+    shifts_are: ShiftsAre = "auto",
     workers: common.Workers = None,
     memory: common.Memory = None,
     no_look: common.NoLook = False,
@@ -116,8 +128,7 @@ def plan(
 
     made = api.plan(
         source,
-        pipeline,
-        settings=settings or [],
+        api.prepare_pipeline(pipeline, settings or [], import_shifts, shifts_are),
         workers=workers,
         memory_bytes=common.memory_bytes(memory),
         look=not no_look,

@@ -1,30 +1,34 @@
 """`Drift`: where the content of every slice appears, how well that is known, and which slices must not be used."""
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fibtomo.core.drift_file import BAD, COLUMNS, read_table, write_csv, write_json
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 
+__all__ = ["COLUMNS", "Drift"]
+
 Float = NDArray[np.float64]
 
-COLUMNS = ("slice", "file", "z_nm", "dy_px", "dx_px", "sigma", "confidence", "flags")
-_BAD = "bad:"
-_ALIASES = {
-    "slice": ("slice", "index", "z"),
-    "dy_px": ("dy_px", "dy", "y_px", "y"),
-    "dx_px": ("dx_px", "dx", "x_px", "x"),
-}
+_IDENTITY = "none"
 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
     """Apparent motion of a stack of n slices.
+
+    It can be saved, edited, loaded, chained and undone. Laws, for drifts ``a, b, c`` of the same n slices and
+    ``e = Drift.identity(n)``, up to rounding:
+
+    - ``a.then(b).then(c)`` is ``a.then(b.then(c))``
+    - ``e.then(a)`` and ``a.then(e)`` are ``a``
+    - ``a.then(a.inverse())`` moves nothing
+    - ``Drift.load(path)`` after ``a.save(path)`` is ``a``, exactly
 
     Parameters
     ----------
@@ -77,25 +81,83 @@ class Drift:
         bad = tuple(sorted({int(k) for k in self.bad_slices}))
         if bad and not 0 <= bad[0] <= bad[-1] < n:
             raise InputError(f"bad slices {bad} must lie between 0 and {n - 1}")
-        flags = list(self.flags) or [""] * n
+        flags = [_one_line(flag) for flag in self.flags] or [""] * n
         if len(flags) != n:
             raise InputError(f"{len(flags)} flags were given for {n} slices")
         for k in bad:
-            if not flags[k].startswith(_BAD):
-                flags[k] = "; ".join(filter(None, (f"{_BAD} given", flags[k])))
+            if not flags[k].startswith(BAD):
+                flags[k] = "; ".join(filter(None, (f"{BAD} given", flags[k])))
         for name, value in (
             ("shifts_px", shifts),
             ("sigma_px", sigma),
             ("confidence", confidence),
             ("bad_slices", bad),
             ("flags", tuple(flags)),
-            ("notes", tuple(self.notes)),
+            ("notes", tuple(_one_line(note) for note in self.notes)),
         ):
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         """Number of slices."""
         return len(self.shifts_px)
+
+    @classmethod
+    def identity(cls, n: int) -> "Drift":
+        """No motion of n slices, known exactly."""
+        return cls(np.zeros((n, 2)), identifiable=True, method=_IDENTITY)
+
+    def then(self, finer: "Drift") -> "Drift":
+        """Chain with the drift that was found on the stack as this one corrects it.
+
+        Sampling at ``p + finer`` what was sampled at ``p + self`` reads the raw slice at ``p + self + finer``, once.
+
+        Parameters
+        ----------
+        finer
+            Drift of the same slices in the corrected stack.
+
+        Returns
+        -------
+        Drift
+            Standard deviations are added as independent, confidence is the lesser, bad slices are those of either.
+
+        Raises
+        ------
+        InputError
+            The lengths differ.
+
+        Examples
+        --------
+        >>> coarse, fine = Drift([[0, 0], [4, -2]]), Drift([[0, 0], [0.25, 0.5]])
+        >>> coarse.then(fine).shifts_px[1].tolist()
+        [4.25, -1.5]
+        """
+        if len(self) != len(finer):
+            raise InputError(f"a drift of {len(self)} slices cannot be followed by one of {len(finer)} slices")
+        return Drift(
+            shifts_px=self.shifts_px + finer.shifts_px,
+            sigma_px=np.hypot(self.sigma_px, finer.sigma_px),
+            confidence=np.minimum(self.confidence, finer.confidence),
+            bad_slices=self.bad_slices + finer.bad_slices,
+            flags=tuple(_joined(a, b) for a, b in zip(self.flags, finer.flags, strict=True)),
+            identifiable=self.identifiable and finer.identifiable,
+            method=", then ".join(m for m in (self.method, finer.method) if m != _IDENTITY) or _IDENTITY,
+            notes=tuple(dict.fromkeys(self.notes + finer.notes)),
+        )
+
+    def inverse(self) -> "Drift":
+        """The opposite motion, for tables that hold what was done to the slices instead of where they appear."""
+        return replace(self, shifts_px=-self.shifts_px)
+
+    def without(self, slices: Sequence[int]) -> "Drift":
+        """The same motion with more slices marked bad.
+
+        Raises
+        ------
+        InputError
+            A slice does not exist.
+        """
+        return replace(self, bad_slices=self.bad_slices + tuple(int(k) for k in slices))
 
     def to_table(self) -> Table:
         """Return the flat table that stages and ledger pass on."""
@@ -124,88 +186,79 @@ class Drift:
             notes=tuple(str(t) for t in table.get("notes", ())),
         )
 
-    def to_csv(self, path: str | Path, files: Sequence[str] | None = None, z_nm: Sequence[float] | None = None) -> None:
-        """Write one line per slice with the columns slice, file, z_nm, dy_px, dx_px, sigma, confidence, flags.
-
-        Remarks on the whole stack stand above the header in lines that begin with ``#``. Numbers are written so
-        that reading gives them back exactly.
+    def save(self, path: str | Path, files: Sequence[str] | None = None, z_nm: Sequence[float] | None = None) -> None:
+        """Write to a file by its suffix: ``.csv`` (see `to_csv`) or ``.json``; both give the same drift back exactly.
 
         Parameters
         ----------
         path
             The file to write.
-        files
-            (n,) name of each slice's file; empty column without.
-        z_nm
-            (n,) position of each slice; empty column without.
+        files, z_nm
+            (n,) name of each slice's file and its position; left empty without.
 
         Raises
         ------
         InputError
-            `files` or `z_nm` have another length.
+            The suffix is another one, the file cannot be written, or `files` or `z_nm` have another length.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Drift([[0, 0], [0.1, -1]]).save(f"{folder}/mine.json")
+        ...     Drift.load(f"{folder}/mine.json").shifts_px[1].tolist()
+        [0.1, -1.0]
         """
+        target = Path(path)
+        writer = {".csv": write_csv, ".json": write_json}.get(target.suffix.lower())
+        if writer is None:
+            raise InputError(f"{target}: a drift is written as .csv or .json, not '{target.suffix}'")
+        self._write(writer, target, files, z_nm)
+
+    def _write(
+        self,
+        writer: Callable[[Path, Table, Sequence[str], Sequence[float | None]], None],
+        target: Path,
+        files: Sequence[str] | None,
+        z_nm: Sequence[float] | None,
+    ) -> None:
         n = len(self)
         names = [""] * n if files is None else [str(f) for f in files]
-        positions = [""] * n if z_nm is None else [repr(float(z)) for z in z_nm]
+        positions = [None] * n if z_nm is None else [float(z) for z in z_nm]
         if len(names) != n or len(positions) != n:
             raise InputError(f"{len(names)} files and {len(positions)} positions were given for {n} slices")
-        with Path(path).open("w", newline="", encoding="utf-8") as handle:
-            handle.write(f"# method: {self.method}\n# identifiable: {'yes' if self.identifiable else 'no'}\n")
-            handle.writelines(f"# note: {note}\n" for note in self.notes)
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for k in range(n):
-                numbers = (*self.shifts_px[k], self.sigma_px[k], self.confidence[k])
-                writer.writerow([k, names[k], positions[k], *(repr(float(v)) for v in numbers), self.flags[k]])
+        try:
+            writer(target, self.to_table(), names, positions)
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Drift":
+        """Read what `save` wrote, or any table (CSV or JSON by the suffix) with at least dy and dx per slice.
+
+        Accepted names are dy_px or dy, dx_px or dx, and slice; comma, semicolon or tab separate. Slices that are
+        missing from the table are interpolated and get confidence 0. Alignments of other programs:
+        `fibtomo.io.shifts.read_shifts`.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, has no dy and dx, or a value is not a number.
+        """
+        return cls.from_table(read_table(Path(path)))
+
+    def to_csv(self, path: str | Path, files: Sequence[str] | None = None, z_nm: Sequence[float] | None = None) -> None:
+        """Write one line per slice with the columns slice, file, z_nm, dy_px, dx_px, sigma, confidence, flags.
+
+        Remarks on the whole stack stand above the header in lines that begin with ``#``. Numbers are written so
+        that reading gives them back exactly.
+        """
+        self._write(write_csv, Path(path), files, z_nm)
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "Drift":
-        """Read what `to_csv` wrote, or any table with a header and at least dy and dx per slice.
-
-        Accepted names are dy_px or dy, dx_px or dx, and slice; comma, semicolon or tab separate. Slices that are
-        missing from the table are interpolated and get confidence 0.
-
-        Raises
-        ------
-        InputError
-            The file cannot be read, has no dy and dx columns, or a value is not a number.
-        """
-        source = Path(path)
-        try:
-            lines = source.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{source}: the drift table cannot be read ({error})") from None
-        remarks = [line[1:].strip() for line in lines if line.startswith("#")]
-        body = [line for line in lines if line.strip() and not line.startswith("#")]
-        if len(body) < 2:
-            raise InputError(f"{source}: the drift table holds no slices; it needs a header and one line per slice")
-        separator = next((s for s in ";\t" if s in body[0]), ",")
-        rows = list(csv.DictReader(body, delimiter=separator))
-        columns = _columns(rows[0], source)
-        numbers = {name: _numbers(rows, key, source) for name, key in columns.items() if name not in {"file", "flags"}}
-        at = numbers["slice"].astype(int) if "slice" in numbers else np.arange(len(rows))
-        if len(set(at.tolist())) != len(at) or at.min() < 0:
-            raise InputError(f"{source}: slice numbers must be distinct and not negative")
-        n = int(at.max()) + 1
-        order = np.argsort(at)
-        every = np.arange(n)
-        shifts = np.stack([np.interp(every, at[order], numbers[c][order]) for c in ("dy_px", "dx_px")], axis=1)
-        sigma, confidence, flags = np.zeros(n), np.zeros(n), ["bridged: not in the table"] * n
-        confidence[at] = numbers.get("confidence", np.ones(len(rows)))
-        sigma[at] = numbers.get("sigma", np.zeros(len(rows)))
-        for row, k in zip(rows, at, strict=True):
-            flags[k] = (row.get("flags") or "").strip()
-        said = dict(r.split(": ", 1) for r in remarks if ": " in r and not r.startswith("note"))
-        return cls(
-            shifts_px=shifts,
-            sigma_px=sigma,
-            confidence=confidence,
-            bad_slices=tuple(k for k in range(n) if flags[k].startswith(_BAD)),
-            flags=tuple(flags),
-            identifiable=said.get("identifiable") == "yes",
-            method=said.get("method", "given"),
-            notes=tuple(r.removeprefix("note: ") for r in remarks if r.startswith("note: ")),
-        )
+        """Read a table as `load` does."""
+        return cls.load(path)
 
 
 def _column(values: ArrayLike, n: int, name: str) -> Float:
@@ -215,22 +268,11 @@ def _column(values: ArrayLike, n: int, name: str) -> Float:
     return column
 
 
-def _columns(first: "dict[str, str]", source: Path) -> dict[str, str]:
-    """Map our column names to those of the file."""
-    given = {(key or "").strip().lower(): key for key in first}
-    found = {}
-    for name in COLUMNS:
-        key = next((given[alias] for alias in _ALIASES.get(name, (name,)) if alias in given), None)
-        if key is not None:
-            found[name] = key
-    if "dy_px" not in found or "dx_px" not in found:
-        raise InputError(f"{source}: the drift table needs columns dy_px and dx_px, it has {', '.join(given)}")
-    found.pop("z_nm", None)
-    return found
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())
 
 
-def _numbers(rows: "list[dict[str, str]]", key: str, source: Path) -> Float:
-    try:
-        return np.array([float(row[key]) for row in rows])
-    except (TypeError, ValueError):
-        raise InputError(f"{source}: column '{key}' of the drift table holds something that is not a number") from None
+def _joined(first: str, second: str) -> str:
+    """Remarks of both, each once; what makes a slice bad stands first."""
+    remarks = dict.fromkeys(r for text in (first, second) for r in text.split("; ") if r)
+    return "; ".join(sorted(remarks, key=lambda r: not r.startswith(BAD)))

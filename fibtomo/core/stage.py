@@ -91,6 +91,8 @@ Combine = Callable[[Sequence[Table], Any, StageContext], Table]
 OutSpec = Callable[[Any, StageContext], VolumeSpec]
 SideTables = Callable[[Any, StageContext], dict[str, Table]]
 SourceRange = Callable[[Any, StageContext], tuple[int, int]]
+Check = Callable[[Any, VolumeSpec], None]
+Files = Callable[[Any], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ class StageDef:
         WARP only: source slices [a, b) that ``ctx.out_z`` needs.
     side_tables
         WARP only: tables by role that follow from the target grid (``"valid"``, ``"grid"``).
+    check
+        ``check(params, spec)`` raises what can be known to be wrong before any work, beside what `needs` finds.
+    files
+        ``files(params)``: paths of files beside the stack on which the result depends; what they hold belongs to the
+        identity of a run.
     consumes, makes
         Kind of volume read and made: "grey", "phases" or "objects".
     produces
@@ -135,6 +142,8 @@ class StageDef:
     out_spec: OutSpec | None = None
     source_range: SourceRange | None = None
     side_tables: SideTables | None = None
+    check: Check | None = None
+    files: Files | None = None
     consumes: str = "grey"
     makes: str = "grey"
     produces: str | None = None

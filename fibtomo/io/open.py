@@ -11,7 +11,7 @@ from fibtomo.core.volume import UNKNOWN, Calibration, Sourced
 from fibtomo.errors import InputError
 from fibtomo.io.calibrate import merge, selected, slice_positions
 from fibtomo.io.doubts import still_open, turned_scan, unweighed, vendor_warnings, weighed
-from fibtomo.io.facts import UserFacts
+from fibtomo.io.facts import UserFacts, is_stated
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.infobar import info_bar_rows
 from fibtomo.io.inputs import RawFacts, open_input
@@ -194,7 +194,11 @@ def _calibration(
         calibration = replace(calibration, slice_z_nm=UNKNOWN)
     if infos:
         findings += vendor_warnings(infos[0][1], calibration)
-    findings += [*more, *_changed_pixels(infos), *turned_scan(infos, calibration)]
+    changed = _changed_pixels(infos)
+    if changed and not facts.in_voxels and not is_stated(calibration.pixel_nm):
+        origin = f"{calibration.pixel_nm.origin}; but {changed[0].message.partition(', or give')[0]}"
+        calibration = replace(calibration, pixel_nm=Sourced(calibration.pixel_nm.value, origin, "guess"))
+    findings += [*more, *changed, *turned_scan(infos, calibration)]
     if facts.in_voxels:
         return calibration, findings
     step, _ = (find_gaps(opened.numbers) if opened.numbers else None) or (0, [])

@@ -14,6 +14,7 @@ from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
 from fibtomo.errors import FibtomoError, InputError
 from fibtomo.ops.drift_combine import combine_slabs
+from fibtomo.ops.drift_hand import Move, Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
@@ -33,6 +34,10 @@ def estimate_drift(
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0),
     slow: Literal["auto", "keep", "expected"] = "auto",
     reference_margin_px: int = 32,
+    also_bad: Sequence[int] = (),
+    breaks: Sequence[int] = (),
+    overrides: Sequence[Override] = (),
+    overrides_move: Move = "neighbours",
     workers: int | None = None,
 ) -> Drift:
     """Measure the apparent motion of a stack of slices.
@@ -63,6 +68,15 @@ def estimate_drift(
         takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images.
     reference_margin_px
         How far the reference may stray from its expected place.
+    also_bad
+        Slices not to use, beside those of `bad_slices`.
+    breaks
+        First slices of new segments (run restarted, field of view moved): the jump there is looked for as far as the
+        slices allow, kept out of the slow part, and flagged where it cannot be measured.
+    overrides
+        (slice, dy, dx) of slices whose place relative to slice 0 is known, px: the motion passes through them exactly.
+    overrides_move
+        Whether the "neighbours" of such slices follow (see `fibtomo.ops.drift_hand.pin`) or they move "alone".
     workers
         Threads; ``None`` is one per core.
 
@@ -96,11 +110,16 @@ def estimate_drift(
         slope_px_per_slice=slope_px_per_slice,
         bad_slices="auto" if isinstance(bad_slices, str) else tuple(int(k) for k in bad_slices),
         slow=slow,
+        also_bad=tuple(int(k) for k in also_bad),
+        breaks=tuple(int(k) for k in breaks),
+        overrides=tuple((int(k), float(dy), float(dx)) for k, dy, dx in overrides),
+        overrides_move=overrides_move,
     )
     stack = stack if hasattr(stack, "read") else as_array(stack)
     shape = stack.spec.shape if hasattr(stack, "read") else stack.shape
     if len(shape) != 3 or shape[0] < 2:
         raise InputError(f"a stack of shape {tuple(shape)} has no drift; (slices, rows, columns) with 2 slices or more")
+    check_hand(shape[0], options.overrides, options.also_bad, options.breaks)
     if reference_roi is not None:
         check_roi(reference_roi, shape[1:])
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]

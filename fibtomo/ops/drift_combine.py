@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
+from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
 from fibtomo.ops.parallax import find_parallax
 from fibtomo.ops.reference import blend_reference, track_reference
@@ -54,12 +55,19 @@ def combine_slabs(
     column = {name: np.concatenate([np.asarray(p[name]) for p in partials]) for name in partials[0]}
     n = len(column["mean"])
     automatic = options.bad_slices == "auto"
+    check_hand(n, options.overrides, options.also_bad, options.breaks)
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
+    reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
     known = options.slope_px_per_slice != (0.0, 0.0) or not allowed
     motions = [m.shifts_px for m in allowed] + [options.expected_px(n)] * known
     pairs, periodic = _pairs(column, reasons, motions)
+    # a static reference tells the jumps itself
+    levelled = level_breaks(
+        n, pairs, column["pair_confidence"], options.breaks if options.reference_roi is None else ()
+    )
+    pairs = levelled.pairs
     track = solve_trajectory(n, pairs)
     if automatic:
         reasons = dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons
@@ -97,12 +105,19 @@ def combine_slabs(
         notes.append("The straight-line part of the motion was replaced by the expected slope.")
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
+    shifts = shifts - shifts[0] + levelled.jumps_px
+    sigma, confidence = np.sqrt((track.sigma_px**2).mean(axis=1) + slow_sigma**2), track.support
+    if options.overrides:
+        pinned = [k for k, _, _ in options.overrides]
+        shifts, sigma = pin(shifts, sigma, track, options.overrides, options.overrides_move)
+        confidence = np.where(np.isin(np.arange(n), pinned), 1.0, confidence)
+        notes.append(f"The places of slices {_listed(pinned)} were given by hand.")
     return Drift(
-        shifts_px=shifts - shifts[0],
-        sigma_px=np.sqrt((track.sigma_px**2).mean(axis=1) + slow_sigma**2),
-        confidence=track.support,
+        shifts_px=shifts,
+        sigma_px=sigma,
+        confidence=confidence,
         bad_slices=tuple(reasons),
-        flags=_flags(n, reasons, track),
+        flags=_flags(n, reasons, track, options, levelled.sizes_px),
         identifiable=bool(identifiable),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
@@ -222,14 +237,21 @@ def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) 
     return text
 
 
-def _flags(n: int, reasons: Mapping[int, str], track: Trajectory) -> tuple[str, ...]:
+def _flags(
+    n: int, reasons: Mapping[int, str], track: Trajectory, options: DriftOptions, jumps: Mapping[int, float | None]
+) -> tuple[str, ...]:
     flags: list[list[str]] = [[] for _ in range(n)]
     for k, reason in reasons.items():
         flags[k].append(f"bad: {reason}")
     for k in np.flatnonzero(track.support <= _LOST):
         flags[k].append("bridged")
     for k in track.breaks:
-        flags[k].append("break: step assumed")
+        if k not in jumps:
+            flags[k].append("break: step assumed")
+    for k, size in jumps.items():
+        flags[k].append("break: jump not measured, step assumed" if size is None else f"break: jump of {size:.1f} px")
+    for k, _, _ in options.overrides:
+        flags[k].append("pinned")
     steps = np.diff(track.shifts_px, axis=0)
     if len(steps) >= 5:
         away = np.linalg.norm(steps - np.median(steps, axis=0), axis=1)

@@ -36,6 +36,10 @@ class DriftOptions:
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0)
     bad_slices: tuple[int, ...] | Literal["auto"] = "auto"
     slow: Literal["auto", "keep", "expected"] = "auto"
+    also_bad: tuple[int, ...] = ()
+    breaks: tuple[int, ...] = ()
+    overrides: tuple[tuple[int, float, float], ...] = ()
+    overrides_move: Literal["neighbours", "alone"] = "neighbours"
 
     def __post_init__(self) -> None:
         if self.method not in _AUTO_OFFSETS:
@@ -51,6 +55,10 @@ class DriftOptions:
     def expected_px(self, n: int) -> Float:
         """(n, 2) motion that the slope predicts."""
         return np.outer(np.arange(n, dtype=np.float64), self.slope_px_per_slice)
+
+    def reach_px(self, first: int, second: int) -> float | None:
+        """Largest motion looked for between two slices: over a break as far as the slices allow."""
+        return None if any(first < b <= second for b in self.breaks) else self.max_shift_px
 
 
 def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptions) -> Table:
@@ -101,7 +109,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
                 if options.method == "itk":
                     found.append(itk_pair_shift(block[i - gap], block[i]))
                 else:
-                    found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, options.max_shift_px))
+                    reach = options.reach_px(z0 + i - gap, z0 + i)
+                    found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, reach))
                 if gap == 1 and found[-1].significance > 0:
                     local[-1] = local_steps(block[i - 1], block[i], found[-1].shift_px)
                     if (z0 + i) % EVERY == 0:

@@ -1,6 +1,6 @@
 """Pipelines as YAML: one list of stages with their parameters, checked before any work is done."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +112,24 @@ class PipelineConfig:
             merged = {**old.params.model_dump(), parameter: value}
             calls[index] = Call(old.name, type(old.params).parse(merged, f"--set {text}"))
         return PipelineConfig(self.name, self.summary, tuple(calls), self.input, self.output)
+
+    def with_drift_from(self, path: str | Path, shifts_are: str = "auto") -> "PipelineConfig":
+        """Return a copy that takes the drift from a file (stage ``drift.import``) instead of measuring it.
+
+        Raises
+        ------
+        PipelineError
+            The pipeline uses no drift, or `shifts_are` is not a word that ``drift.import`` knows.
+        """
+        values = {"path": str(path), "shifts_are": shifts_are}
+        given = Call("drift.import", get_stage("drift.import").params.parse(values, "--import-shifts"))
+        users = [i for i, call in enumerate(self.calls) if "drift" in (*call.stage.requires, *call.stage.optional)]
+        makers = [i for i, call in enumerate(self.calls) if call.stage.produces == "drift"]
+        if not users and not makers:
+            raise PipelineError(f"{self.name}: no stage of this pipeline uses a drift; add geometry.resample")
+        at = makers[0] if makers else users[0]
+        kept = [call for i, call in enumerate(self.calls) if i not in makers]
+        return replace(self, calls=(*kept[:at], given, *kept[at:]))
 
 
 def _plain_value(raw: str, text: str) -> Any:

@@ -1,5 +1,6 @@
 """From a checked pipeline and a stack to the finished output folder, resumable at every block."""
 
+import hashlib
 import platform
 import sys
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import numpy as np
 import fibtomo
 from fibtomo.core.resolve import missing_scale, question_of_guesses
 from fibtomo.core.source import SliceSource
-from fibtomo.core.stage import StageContext
+from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Table
-from fibtomo.errors import CalibrationError
+from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
 from fibtomo.pipeline.config import PipelineConfig
@@ -74,6 +75,8 @@ class RunState:
         Final arrays by kind ("grey", "phases", "objects"); "corrected" is the last grey array in the slice frame.
     tables
         Tables by role.
+    files
+        Hash of what each file holds that a parameter names.
     timings
         (what, seconds over all workers, voxels).
     resumed, started, wall_s
@@ -87,6 +90,7 @@ class RunState:
     ledger: Ledger
     arrays: dict[str, ZarrSource] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     timings: list[tuple[str, float, int]] = field(default_factory=list)
     resumed: bool = False
     started: str = ""
@@ -109,6 +113,11 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
     )
     if question:
         raise CalibrationError(question)
+    for call in config.calls:
+        if call.stage.kind is Kind.WARP:  # what follows sees another grid
+            break
+        if call.stage.check is not None:
+            call.stage.check(call.params, source.spec)
     return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
 
 
@@ -146,6 +155,7 @@ def execute(
     """
     watcher: Observer = observer or SilentObserver()
     preflight(config, source, options)
+    files = _files(config)
     check_scheduler(options.scheduler)
     use_fast_codecs()
     with locked(out):
@@ -156,7 +166,10 @@ def execute(
             "pipeline": {k: v for k, v in config.to_dict().items() if k != "summary"},
             "version": fibtomo.__version__,
         }
-        state = RunState(out, config, source, options, ledger, started=datetime.now(UTC).isoformat(timespec="seconds"))
+        if files:
+            record["file among the parameters"] = files
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        state = RunState(out, config, source, options, ledger, files=files, started=started)
         start = perf_counter()
         state.resumed = ledger.open(Ledger.identity(record), record, resume=options.resume, overwrite=options.overwrite)
         if state.resumed:
@@ -166,6 +179,28 @@ def execute(
         finish(state, watcher)
         ledger.close(keep=options.keep_work)
     return state
+
+
+def _files(config: PipelineConfig) -> dict[str, str]:
+    """Hash of what each file holds that a parameter names; of a folder, of all files in it.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    found = {}
+    for call in config.calls:
+        for name in call.stage.files(call.params) if call.stage.files else ():
+            path = Path(name).expanduser()
+            digest = hashlib.sha256()
+            try:
+                for part in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
+                    digest.update(part.read_bytes())
+            except OSError as error:
+                raise InputError(f"{call.name}: {path} cannot be read ({error.strerror or error})") from None
+            found[name] = digest.hexdigest()
+    return found
 
 
 def _calibration_record(source: SliceSource) -> dict[str, Any]:
@@ -266,6 +301,7 @@ def provenance(state: RunState) -> dict[str, Any]:
         "input": input_record(state.source),
         "pipeline": state.config.to_dict(),
         "pipeline_yaml": state.config.to_yaml(),
+        "files": state.files,
         "volume": {"shape": list(volume.spec.shape), "voxel_nm": volume.spec.voxel_nm} if volume else None,
         "tables": kept_tables(state.tables),
         "device": {

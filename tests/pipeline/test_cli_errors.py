@@ -130,8 +130,62 @@ def test_installed_command_gives_the_code():
     assert "/no/such/folder" in done.stderr
 
 
+SHIFTS = {
+    "none.csv": (None, [], "does not exist"),
+    "short.csv": ("slice,dy,dx\n0,0,0\n4,1,1\n", [], "the table has 5 slices, the stack has 6"),
+    "twice.csv": ("slice,dy,dx\n0,0,0\n0,1,1\n", [], "slice 0 stands twice"),
+    "words.csv": ("slice,dy,dx\n0,0,left\n", [], "'left'"),
+    "names.csv": ("slice,up,right\n0,0,0\n", [], "dy_px and dx_px"),
+    "gap.csv": ("slice,dy,dx\n1,0,0\n5,1,1\n", ["--shifts-are", "steps"], "the step to slice 2"),
+    "good.csv": ("slice,dy,dx\n0,0,0\n5,1,1\n", ["--shifts-are", "upwards"], "'steps' or 'cumulative'"),
+    "notes.txt": ("Dear diary", [], "shifts are read from"),
+    "file.xml": ("<a/>", [], "is no TrakEM2 project"),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_wrong_shifts_are_refused_before_work(plain, tmp_path, capsys, name):
+    text, options, word = SHIFTS[name]
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    given = ["--import-shifts", tmp_path / name, *options, "--tilt-corrected", "yes", "--column-angle-deg", "52"]
+    words = [word] if name == "good.csv" else [name, word]
+    fails(capsys, "run", plain, "-o", tmp_path / "o", *VOXEL, *given, "--tracked", "yes", words=words)
+    assert not (tmp_path / "o").exists()
+
+
+def test_how_shifts_are_needs_shifts(plain, tmp_path, capsys):
+    fails(capsys, "run", plain, "-o", tmp_path / "o", *VOXEL, "--shifts-are", "steps", words=["--import-shifts"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("drift.estimate.overrides=[[6, 0, 0]]", "overrides: slice 6 must lie between 0 and 5"),
+        ("drift.estimate.overrides=pins.csv", "pins.csv"),
+        ("drift.estimate.breaks=[9]", "breaks: slice 9"),
+        ("drift.estimate.also_bad=[-1]", "also_bad: slice -1"),
+        ("drift.estimate.overrides_move=all", "overrides_move"),
+    ],
+)
+def test_wrong_hand_is_refused_before_work(plain, tmp_path, capsys, setting, word):
+    facts = ["--tilt-corrected", "yes", "--column-angle-deg", "52", "--tracked", "yes"]
+    fails(capsys, "run", plain, "-o", tmp_path / "o", *VOXEL, *facts, "--set", setting, words=[word])
+    assert not (tmp_path / "o").exists()
+
+
+def test_drift_of_what_has_none(tmp_path, capsys):
+    fails(capsys, "drift", tmp_path / "nowhere", words=["nowhere", "does not exist"])
+    (tmp_path / "run.json").write_text("{}")
+    fails(capsys, "drift", tmp_path, words=["holds no drift.csv"])
+    (tmp_path / "drift.csv").write_text("slice,dy,dx\n0,0,0\n1,1,1\n")
+    fails(capsys, "drift", tmp_path, "-o", tmp_path / "drift.xlsx", words=["drift.xlsx", ".json"])
+    (tmp_path / "longer.csv").write_text("slice,dy,dx\n0,0,0\n2,1,1\n")
+    fails(capsys, "drift", tmp_path, "--then", tmp_path / "longer.csv", words=["2 slices", "3 slices"])
+
+
 @pytest.mark.parametrize("command", ["run", "info", "plan", "preview", "pipelines", "stages", "measure", "mesh",
-                                     "report", "export", "sample", "view"])  # fmt: skip
+                                     "report", "export", "drift", "sample", "view"])  # fmt: skip
 def test_every_command_has_help_with_an_example(command, capsys):
     assert run_cli([command, "--help"]) == 0
     text = capsys.readouterr().out

@@ -224,3 +224,18 @@ def test_a_stack_is_looked_at_once(slices, guessed, tmp_path, looks, capsys):
     assert len(looks) == 2
     fibtomo.plan(slices, "drift-only", voxel_nm="unknown")
     assert len(looks) == 2
+
+
+def test_a_pixel_size_that_changes_within_the_stack_is_refused(tmp_path):
+    """One drift cannot hold two scales: the stack is to be split, or the user says that the headers are wrong."""
+    folder = tmp_path / "slices"
+    fibtomo.phantom.write_sample("nanoporous-silver", folder, size="tiny")
+    files = sorted(folder.glob("*.tif"))
+    for path in files[len(files) // 2 :]:
+        content = path.read_bytes()
+        assert b"PixelWidth=5e-09" in content
+        path.write_bytes(content.replace(b"PixelWidth=5e-09", b"PixelWidth=8e-09"))
+    with pytest.raises(CalibrationError, match=r"5 nm in SEM Image.*, 8 nm in SEM Image.*; split the stack there"):
+        fibtomo.run(folder, tmp_path / "out", "drift-only")
+    assert not (tmp_path / "out").exists()
+    assert fibtomo.plan(folder, "drift-only", voxel_nm=(None, 5, 5)).sections

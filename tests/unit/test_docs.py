@@ -12,7 +12,7 @@ def test_reference_pages_are_current(repo):
     assert done.returncode == 0, "run `make docs`"
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/napari.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/napari.md", "docs/drift.md"])
 def test_local_links_lead_somewhere(repo, page):
     path = repo / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
@@ -38,3 +38,20 @@ def test_contributing_names_real_functions(repo):
             break
         else:
             pytest.fail(f"{name} does not exist")
+
+
+def test_examples_of_the_drift_page_run(repo, tmp_path, monkeypatch):
+    """The commands, then the script, as they stand there."""
+    from fibtomo.cli.app import run_cli
+
+    page = (repo / "docs" / "drift.md").read_text(encoding="utf-8")
+    commands, script = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("sh", "python"))
+    monkeypatch.chdir(tmp_path)
+    for line in commands.splitlines():
+        words = line.partition("#")[0].split()
+        assert words[0] == "fibtomo"
+        assert run_cli(words[1:]) == 0, line
+    found = {}
+    exec(compile(script, "docs/drift.md", "exec"), found)
+    assert found["run"].drift.bad_slices[-1] >= 4
+    assert found["volume"].ndim == 3

@@ -64,7 +64,10 @@ def test_minimal_tables_are_read(tmp_path, separator):
         ("slice,dy,dx\n", "no slices"),
         ("slice,a,b\n0,1,2\n", "dy_px and dx_px"),
         ("slice,dy,dx\n0,zero,0\n", "column 'dy'"),
-        ("slice,dy,dx\n0,0,0\n0,1,1\n", "distinct"),
+        ("slice,dy,dx\n0,0,0\n0,1,1\n", "slice 0 stands twice"),
+        ("slice,dy,dx\n0.5,0,0\n", "slice 0.5 does not exist"),
+        ("slice,dy,dx\n0,nan,0\n", "not finite"),
+        ("slice,dy,dx\n0,1\n", "row 1 of column 'dx'"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path, text, message):
