@@ -21,12 +21,13 @@ Float = NDArray[np.float64]
 _AGREES, _EXCLUDED, _DECISIVE = 3.0, 2.5, 4.0  # standard deviations
 _FITS_DECISIVE = 2.5
 _COMMON_FORESHORTENING = 0.818, 0.02  # of columns at 52 to 58 degrees
-_LEAST_APART = 0.03
+_LEAST_APART, _VAGUE = 0.03, 0.4  # difference between the answers, and share of it that the error may reach
 _STRETCHED = 1.15  # advance from which on foreshortened rows may as well be a specimen stretched along x
 _SAME_ADVANCE = 0.22  # relative difference that does not speak against an isotropic specimen
 _WANDER_PX, _MEMORY_SLICES = 0.2, 30.0  # slow drift of an ordinary microscope, per slice
 _FEWEST_STEPS = 4
 _LIGHT_BEHIND = 0.02  # of the ratio, from which on motion is biased by what lies behind the face
+_FLOW_ERROR = 0.4  # of the shear, by which such light biases the motion
 _MOTION_DECISIVE = 5.0
 
 
@@ -145,9 +146,12 @@ def tilt_evidence(
     if shape.doubts:
         return Evidence("tilt_corrected", None, f"{seen}; no verdict, as {'; '.join(shape.doubts)}", numbers=numbers)
     best = min(away, key=lambda answer: away[answer])
-    if away[best] > _AGREES or away[not best] < _EXCLUDED:
+    too_vague = shape.sigma > _VAGUE * abs(expected[True] - expected[False])
+    if too_vague or away[best] > _AGREES or away[not best] < _EXCLUDED:
         return Evidence("tilt_corrected", None, f"{seen}; undecided", numbers=numbers)
     clear = away[best] <= _FITS_DECISIVE and away[not best] >= _DECISIVE
+    if face_angle_deg is None:
+        clear = False  # a face at right angles to the beam shows true rows, whatever the scan did
     if advance is not None:
         numbers["advance_over_known"] = advance
         if not best and advance > _STRETCHED:
@@ -211,11 +215,16 @@ def motion_evidence(
         return Evidence("tracked", None, "too few neighbouring slices could be aligned to tell how they move"), ""
     moved, error = motion_px
     sigma = float(np.hypot(error, _WANDER_PX * min(1.0, (2 * _MEMORY_SLICES / max(n_slices, 1)) ** 0.5)))
+    behind = shape is not None and shape.behind > _LIGHT_BEHIND
+    if behind:
+        sigma = float(np.hypot(sigma, _FLOW_ERROR * shear_px))
     numbers = {"motion_px": moved, "motion_px_sigma": sigma, "fixed_px": -shear_px}
     seen = (
         f"the content moves by {moved:+.2f} ± {sigma:.2f} rows per slice; 0 is expected if the field of view follows "
         f"the face, {-shear_px:+.2f} if it is fixed"
     )
+    if behind:
+        seen += "; light from behind the face may bias this"
     away = {True: abs(moved) / sigma, False: abs(moved + shear_px) / sigma}
     best = min(away, key=lambda answer: away[answer])
     if abs(moved - shear_px) / sigma < _AGREES and away[best] > _MOTION_DECISIVE:
@@ -225,7 +234,4 @@ def motion_evidence(
         )
     if away[best] > _AGREES or away[not best] < _EXCLUDED:
         return Evidence("tracked", None, f"{seen}; undecided", numbers=numbers), ""
-    behind = shape is not None and shape.behind > _LIGHT_BEHIND
-    if behind:
-        seen += "; light from behind the face may bias this"
     return Evidence("tracked", best, seen, not behind and away[not best] >= _MOTION_DECISIVE, numbers), ""
