@@ -27,6 +27,7 @@ _PUBLIC = {
     "Run": "fibtomo.api",
     "run": "fibtomo.api",
     "plan": "fibtomo.api",
+    "look_at": "fibtomo.api",
     "stages": "fibtomo.api",
     "load_pipeline": "fibtomo.pipeline.config",
     "pipelines": "fibtomo.pipeline.config",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from fibtomo import errors as errors
     from fibtomo import phantom as phantom
     from fibtomo.api import Run as Run
+    from fibtomo.api import look_at as look_at
     from fibtomo.api import plan as plan
     from fibtomo.api import run as run
     from fibtomo.api import stages as stages

@@ -228,7 +228,17 @@ def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any], *, l
 def look_at(stack: Stack) -> Stack:
     """Return `stack` with what its own slices say of tilt, tracking and thickness weighed against what is known.
 
-    Reads some slices, once; a stack that was looked at, or that has no scale, comes back as it is.
+    Reads up to 24 slices, once; a stack that was looked at, or that has no scale, comes back as it is. `run`, ``info``
+    and the napari panel do this by themselves. What was seen stands in `Stack.evidence` and, where it filled a gap or
+    contradicts anything, in `Stack.calibration` and `Stack.warnings`.
+
+    Examples
+    --------
+    >>> from fibtomo.phantom import acquire
+    >>> slices = acquire(shape=(12, 160, 160), tracked=True, artefacts="none", oversample=1).slices
+    >>> stack = look_at(open_stack(slices, voxel_nm=(10, 5, 5), column_angle_deg=52))
+    >>> stack.tilt_corrected, stack.calibration.tilt_corrected.origin
+    (False, 'self-test of the slices')
     """
     if stack.evidence is not None or stack.calibration.others.get("in_voxels"):
         return stack
