@@ -235,7 +235,8 @@ def look_at(stack: Stack) -> Stack:
     Examples
     --------
     >>> from fibtomo.phantom import acquire
-    >>> slices = acquire(shape=(12, 160, 160), tracked=True, artefacts="none", oversample=1).slices
+    >>> spheres = {"kind": "particles", "radius_nm": 40.0}
+    >>> slices = acquire(spheres, shape=(12, 192, 192), artefacts="none", oversample=1).slices
     >>> stack = look_at(open_stack(slices, voxel_nm=(10, 5, 5), column_angle_deg=52))
     >>> stack.tilt_corrected, stack.calibration.tilt_corrected.origin
     (False, 'self-test of the slices')
