@@ -11,7 +11,8 @@ from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
 from fibtomo.ops.parallax import find_parallax
-from fibtomo.ops.reference import blend_reference, track_reference
+from fibtomo.ops.reference import track_reference
+from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.slice_quality import find_bad_slices
 from fibtomo.ops.slow_motion import (
     PLAUSIBLE_DRIFT_PX,
@@ -76,11 +77,7 @@ def combine_slabs(
     walk = measure_walk(column, pairs)
     notes = [_closure_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False
-    if options.reference_roi is not None:
-        shifts, slow_sigma, found = _referenced(track, column["patches"], options, usable, walk)
-        identifiable = found >= 0.5 * usable.sum()
-        notes.append(f"The static reference was found on {found} of {int(usable.sum())} usable slices.")
-    elif track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
+    if track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
         motion = _assumed_motion(allowed)
         track = solve_trajectory(n, pairs, None if motion is None else motion.shifts_px)
         shifts = track.shifts_px
@@ -99,6 +96,11 @@ def combine_slabs(
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
             agreed = bool(lines) and all(line.agrees for line in lines)
             notes[-1:] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
+    if options.reference_roi is not None:
+        shifts, slow_sigma, identifiable, note = _with_reference(
+            shifts, slow_sigma, track, column["patches"], options, usable
+        )
+        notes = [note for note in notes if note != _ONLY_IMAGES or not identifiable] + [note]
     if options.slow == "expected":
         for axis in (0, 1):
             shifts = replace_line(shifts, options.expected_px(n), usable, axis)
@@ -167,22 +169,47 @@ def _assumed_motion(allowed: Sequence[ExpectedMotion]) -> ExpectedMotion | None:
     return next(iter(distinct.values()), None)
 
 
-def _referenced(
+def _with_reference(
+    shifts: Float,
+    slow_sigma: Float,
     track: Trajectory,
     patches: Any,
     options: DriftOptions,
     usable: NDArray[np.bool_],
-    walk: Walks,
-) -> tuple[Float, Float, int]:
-    """Trajectory with its slow part from the reference, its standard deviation, and the slices that show it."""
+) -> tuple[Float, Float, bool, str]:
+    """Take every axis along which the reference is seen on most slices from there.
+
+    Returns
+    -------
+    shifts_px, slow_sigma_px
+        (n, 2) motion and (n,) standard deviation of its slow part.
+    identifiable
+        Whether both axes were decided.
+    note
+        Sentences for the report.
+    """
     if options.reference_roi is None:
-        raise InputError("there is no reference region")
+        return shifts, slow_sigma, False, ""
     expected = np.array([whole_offset(k, options) for k in range(len(usable))], dtype=np.float64)
     roi, margin = options.reference_roi, options.reference_margin_px
-    reference, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
-    known = walk.rule.velocity_px, walk.rule.memory_slices
-    shifts, slow_sigma = blend_reference(track.shifts_px, reference, sigma, *known, breaks=track.breaks)
-    return shifts, slow_sigma, int(np.isfinite(sigma).sum())
+    places, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
+    blend = blend_reference(track.shifts_px, places, sigma, track.breaks)
+    seen = blend.used.sum(axis=0)
+    decided = seen >= _MOSTLY * usable.sum()
+    told = [f"along {letter} on {count}" for letter, count in zip("yx", seen, strict=True)]
+    note = f"The static reference was found {' and '.join(told)} of {int(usable.sum())} usable slices."
+    if not decided.any():
+        return shifts, slow_sigma, False, f"{note} That is too few: it was left out."
+    axes = np.flatnonzero(decided)
+    shifts = shifts.copy()
+    shifts[:, axes] = blend.shifts_px[:, axes]
+    own = blend.sigma_px[:, axes].max(axis=1)
+    for axis in axes:
+        note += (
+            f" Along {'yx'[axis]} its place scatters by {blend.noise_px[axis]:.2f} px, and the images had drifted away "
+            f"from it by {abs(blend.lean_px[axis]):.1f} px over the stack."
+        )
+    return shifts, own if decided.all() else np.maximum(own, slow_sigma), bool(decided.all()), note
 
 
 def _strangers(track: Trajectory, pairs: Pairs) -> list[int]:

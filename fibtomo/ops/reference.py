@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import pair_shift, phase_turns
 from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_sums, slice_spectrum
-from fibtomo.ops.trajectory import banded_inverse_diagonal
 
 Float = NDArray[np.float64]
 Roi = tuple[int, int, int, int]
@@ -113,14 +112,14 @@ def track_reference(
     Returns
     -------
     positions_px, sigma_px
-        (n, 2) motion relative to slice 0 and (n,) standard deviation, infinite where the region was not found.
+        (n, 2) motion relative to slice 0 and (n, 2) standard deviations, infinite where the region was not found.
     """
     n = len(patches)
     b = patch_binning(roi, margin_px)
     size = (roi[1] - roi[0]) // b, (roi[3] - roi[2]) // b
     margin = margin_px // b
     band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
-    positions, sigma = np.zeros((n, 2)), np.full(n, np.inf)
+    positions, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     template: SliceSpectrum | None = None
     seen = 0
     here, last = np.zeros(2), 0
@@ -143,13 +142,13 @@ def track_reference(
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b
-        sigma[k] = float(np.hypot(*pair.sigma_px)) / np.sqrt(2) * b
+        sigma[k] = np.array(pair.sigma_px) * b
         here, last = positions[k], int(k)
         template = _grown(template, spectrum, residual, seen, band)
         seen += 1
     if not seen:
         raise InputError(f"the reference in reference_roi = {tuple(roi)} is not inside any usable slice")
-    return positions - positions[np.flatnonzero(np.isfinite(sigma))[0]], sigma
+    return positions - positions[np.flatnonzero(np.isfinite(sigma).any(axis=1))[0]], sigma
 
 
 def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int, band: Band) -> SliceSpectrum:
@@ -158,63 +157,3 @@ def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int,
     share = np.float32(1 / (seen + 1))
     values = template.values * (1 - share) + new.values * y[:, None] * x * share
     return replace(template, values=values, power=ring_sums(np.abs(values) ** 2, band))
-
-
-def blend_reference(
-    shifts_px: Float,
-    reference_px: Float,
-    sigma_px: Float,
-    velocity_px: float,
-    memory_slices: float,
-    breaks: tuple[int, ...] = (),
-) -> tuple[Float, Float]:
-    """Take the slow part of a trajectory from the reference and keep the fast part.
-
-    What structure feigns as drift is a velocity of `velocity_px` per slice that changes over `memory_slices`; the
-    correction is the smooth curve through reference minus images that is likeliest under that model (Whittaker's
-    smoother), so that the noise of the reference does not become jitter.
-
-    Parameters
-    ----------
-    shifts_px
-        (n, 2) trajectory from the images.
-    reference_px, sigma_px
-        (n, 2) positions of the reference and (n,) standard deviations, infinite where it was not found.
-    velocity_px, memory_slices
-        From `structure_walk`.
-    breaks
-        Slices before which the images leave the step open; the curve may jump there.
-
-    Returns
-    -------
-    shifts_px, sigma_px
-        (n, 2) blended trajectory and (n,) standard deviation of its slow part.
-
-    References
-    ----------
-    Whittaker 1923, Proc. Edinb. Math. Soc. 41:63.
-
-    Examples
-    --------
-    >>> lean = np.outer(np.arange(50), [0.1, 0.0])
-    >>> blended, _ = blend_reference(lean, np.zeros((50, 2)), np.full(50, 0.1), 0.1, 10.0)
-    >>> bool(np.abs(blended).max() < 0.01)
-    True
-    """
-    from scipy.linalg import solveh_banded
-
-    n = len(shifts_px)
-    known = np.isfinite(sigma_px)
-    strength = np.where(known, 1 / np.maximum(np.where(known, sigma_px, 1.0), 1e-3) ** 2, 0.0)
-    bend = np.full(max(n - 2, 0), max(memory_slices, 1.0) / (2 * max(velocity_px, 1e-4) ** 2))
-    for k in breaks:
-        bend[max(0, k - 2) : k] *= 1e-6
-    normal = np.zeros((3, n))
-    normal[0] = strength + 1e-9 * strength.max()
-    second_difference = (1.0, -2.0, 1.0)
-    for i in range(3):
-        for j in range(i, 3):
-            normal[j - i, i : i + len(bend)] += second_difference[i] * second_difference[j] * bend
-    away = np.where(known[:, None], reference_px - shifts_px, 0.0)
-    correction = solveh_banded(normal, strength[:, None] * away, lower=True)
-    return shifts_px + correction, np.sqrt(banded_inverse_diagonal(normal))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fibtomo.errors import InputError
-from fibtomo.ops.reference import blend_reference
+from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.trajectory import Pairs, banded_inverse_diagonal, solve_trajectory
 
 
@@ -111,8 +111,38 @@ def test_reference_removes_lean_and_leaves_jitter():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(200, 2))
     images = truth + np.outer(np.arange(200), (0.3, -0.1))
-    sigma = np.where(rng.random(200) < 0.3, np.inf, 0.2)
-    blended, slow_sigma = blend_reference(images, truth + 0.2 * rng.normal(size=truth.shape), sigma, 0.1, 10.0)
-    assert np.sqrt(np.mean((blended - truth) ** 2)) < 0.2
-    assert np.sqrt(np.mean(np.diff(blended - truth, axis=0) ** 2)) < 0.08
-    assert slow_sigma.max() < 0.3
+    sigma = np.repeat(np.where(rng.random(200) < 0.3, np.inf, 0.02)[:, None], 2, axis=1)
+    found = blend_reference(images, truth + 0.2 * rng.normal(size=truth.shape), sigma)
+    assert np.sqrt(np.mean((found.shifts_px - truth) ** 2)) < 0.08
+    assert np.sqrt(np.mean(np.diff(found.shifts_px - truth, axis=0) ** 2)) < 0.02
+    assert found.noise_px == pytest.approx((0.2, 0.2), abs=0.05)
+    assert found.lean_px == pytest.approx((0.3 * 199, -0.1 * 199), abs=0.3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reference_follows_a_walk_and_states_its_error(seed):
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(0.1 * rng.normal(size=(300, 2)), axis=0)
+    found = blend_reference(walk, 0.15 * rng.normal(size=walk.shape), np.full(walk.shape, 0.02))
+    error = found.shifts_px - found.shifts_px.mean(axis=0)
+    assert np.sqrt(np.mean(error**2)) < 0.13
+    assert 0.6 < np.sqrt(np.mean(error**2)) / found.sigma_px.mean() < 1.5
+
+
+def test_slices_that_show_something_else_do_not_pull_the_reference_away():
+    rng = np.random.default_rng(1)
+    places = 0.05 * rng.normal(size=(120, 2))
+    wrong = rng.choice(120, 24, replace=False)
+    places[wrong] += rng.uniform(5, 20, size=(24, 1))
+    found = blend_reference(np.zeros((120, 2)), places, np.full((120, 2), 0.05))
+    assert np.sqrt(np.mean(found.shifts_px**2)) < 0.1
+    assert not found.used[wrong].any()
+
+
+def test_an_edge_decides_one_axis_only():
+    images = np.outer(np.arange(60), (0.2, 0.1))
+    sigma = np.stack([np.full(60, 0.1), np.full(60, np.inf)], axis=1)
+    found = blend_reference(images, np.zeros((60, 2)), sigma)
+    assert np.ptp(found.shifts_px[:, 0]) < 0.01
+    np.testing.assert_array_equal(found.shifts_px[:, 1], images[:, 1])
+    assert found.used.sum(axis=0).tolist() == [60, 0]
