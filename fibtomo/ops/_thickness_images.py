@@ -82,11 +82,12 @@ def steps_from_images(partials: Sequence[Table], drift: Drift) -> ImageSteps:
     decay = fit_decay(-np.log(usual))
     steps, tile_steps, sigma = solve_steps(unlikeness, np.maximum(scatter, 1e-6), decay, excess)
     floor = (_UNSEEN_QUALITY / max(float(decay.slope(1.0)), 1e-6)) ** 2
-    scatter = error_spectrum(tile_steps, share) + floor
+    shown = error_spectrum(tile_steps, share)
+    scatter = shown + floor
     deviation = steps / steps.mean() - 1
     compared = np.where(np.isfinite(pooled[1:, 0]), deviation, np.nan)
     error = weigh_steps(deviation, scatter).error
-    odd = find_odd_steps(compared, tile_steps, share, scatter, error, drift.shifts_px[:, 0])
+    odd = find_odd_steps(compared, tile_steps, share, shown, error, drift.shifts_px[:, 0])
     expected = np.ones(n - 1)
     for k, count in odd.items():
         expected[k] = count
