@@ -98,7 +98,7 @@ def weigh_steps(deviation: Float, scatter: Float) -> Belief:
     True
     >>> weigh_steps(rng.normal(0, 0.15, 200), np.full(199, 0.15**2)).spread
     0.0
-    >>> slow = np.convolve(rng.normal(0, 0.1, 210), np.ones(11), mode="valid")
+    >>> slow = np.convolve(rng.normal(0, 0.1, 220), np.hanning(21), mode="valid")
     >>> weigh_steps(slow, np.full(199, 0.02**2)).spread
     0.0
     """
