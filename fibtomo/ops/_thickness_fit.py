@@ -1,4 +1,4 @@
-"""From the likeness of pairs of slices to the steps between slices: decay curve, banded solve, honest shrinking."""
+"""From the likeness of pairs of slices to the steps between slices: decay curve, banded solve, scatter of the tiles."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,7 @@ _QUALITY_SPREAD = 0.02  # logarithm by which noise, focus and charging change th
 _LOOSE = 0.6  # spread of a step in the unshrunk solution, nominal steps
 _LEAST_STEP = 0.02
 _NEWTON_STEPS = 6
-_SLOW_SHARE = 1 / 3  # persistent part of the irregularity, relative to the independent one
-_SLOW_MEMORY = 0.95
-_SPREADS = np.concatenate([[0.0], np.geomspace(0.01, 0.6, 36)])
-_EVIDENCE = 2.0  # logarithm of the likelihood that irregularity must gain before it is believed
 _SHARED = 1.4  # variance of the errors over what the tiles show: neighbouring ones share some structure
-_EXCESS = 4.0  # times the power expected, from which on waves of the steps are taken for structure
 _SMOOTHING = 9  # frequencies over which the spectrum of the errors is averaged, at least
 
 
@@ -154,103 +149,3 @@ def error_spectrum(errors: Float, share: Float) -> Float:
     scatter = (dct(errors, axis=0, norm="ortho")[1:] ** 2 * share**2).sum(axis=1) / max(1 - (share**2).sum(), 0.1)
     width = min(max(_SMOOTHING, m // 20), m - 1)
     return _SHARED * np.maximum(uniform_filter1d(scatter, width, mode="nearest"), 1e-6)
-
-
-def likely_spread(deviation: Float, error: Float) -> tuple[float, float]:
-    """Irregularity (standard deviation of its independent part) that the steps speak for, and the most they allow.
-
-    True irregularity is white with a persistent part of fixed share. Only the fast half of the spectrum is asked:
-    structure feigns slow changes of thickness, and without irregularity from slice to slice nothing is believed.
-
-    Parameters
-    ----------
-    deviation
-        (m,) of the steps from the nominal one.
-    error
-        From `error_spectrum`.
-
-    References
-    ----------
-    Efron & Morris 1973, J. Am. Stat. Assoc. 68:117 (empirical Bayes).
-
-    Examples
-    --------
-    >>> deviation = np.random.default_rng(0).normal(0, 0.15, 200)
-    >>> bool(0.12 < likely_spread(deviation, np.full(199, 0.02**2))[0] < 0.18)
-    True
-    >>> likely_spread(deviation, np.full(199, 0.15**2))[0]
-    0.0
-    """
-    from scipy.fft import dct
-
-    fast = slice(len(error) // 2, None)
-    power = dct(deviation - deviation.mean(), norm="ortho")[1:][fast] ** 2
-    total = (_SPREADS[:, None] ** 2 * _irregularity(len(deviation)) + error)[:, fast]
-    likelihood = -0.5 * (np.log(total) + power / total).sum(axis=1)
-    best = int(likelihood.argmax())
-    if likelihood[best] < likelihood[0] + _EVIDENCE:
-        best = 0
-    most = max(1, int(np.flatnonzero(likelihood > likelihood.max() - _EVIDENCE)[-1]))
-    return float(_SPREADS[best]), float(_SPREADS[most])
-
-
-def shrink_steps(deviation: Float, error: Float, spread: float) -> tuple[Float, float, float]:
-    """Keep of the deviations what is believable (Wiener's filter).
-
-    Parameters
-    ----------
-    deviation
-        (m,) of the steps from the nominal one.
-    error
-        From `error_spectrum`.
-    spread
-        Standard deviation of the independent part of the true irregularity.
-
-    Returns
-    -------
-    deviation
-        (m,) what is left.
-    sigma
-        Standard deviation of its errors.
-    kept
-        Share of an isolated deviation that is left.
-    """
-    from scipy.fft import dct, idct
-
-    waves = dct(deviation - deviation.mean(), norm="ortho")
-    prior = spread**2 * _irregularity(len(deviation))
-    gain = prior / (prior + error)
-    sigma = float(np.sqrt((gain * error).sum() / len(deviation)))
-    return idct(np.concatenate([[0.0], gain]) * waves, norm="ortho"), sigma, float(gain.mean())
-
-
-def remaining_sigma(error: Float, spread: float) -> Float:
-    """(m + 1,) standard deviations of the positions after m shrunk steps whose mean is given."""
-    m = len(error) + 1
-    prior = spread**2 * _irregularity(m)
-    left = prior * error / (prior + error)
-    # running sums of the cosines of the transform: sin(π j (k + 1) / m) / 2 sin(π j / 2m), normalised
-    wave = np.arange(1, m)
-    reach = left * 2 / m / (2 * np.sin(np.pi * wave / (2 * m))) ** 2
-    return np.sqrt([(np.sin(np.pi * wave * k / m) ** 2 * reach).sum() for k in range(m + 1)])
-
-
-def structure_spectrum(deviation: Float, error: Float, spread: float) -> Float:
-    """Errors (m - 1,) with what can only come from structure that all tiles share.
-
-    These are slow waves much stronger than irregularity of this `spread` and the scatter of the tiles together.
-    """
-    from scipy.fft import dct
-    from scipy.ndimage import uniform_filter1d
-
-    prior = spread**2 * _irregularity(len(deviation))
-    power = dct(deviation - deviation.mean(), norm="ortho")[1:] ** 2
-    smooth = uniform_filter1d(power, min(_SMOOTHING, len(error)), mode="nearest")
-    return np.where(smooth > _EXCESS * (prior + error), np.maximum(error, smooth - prior), error)
-
-
-def _irregularity(m: int) -> Float:
-    """Spectrum (m - 1,) of the irregularity of m steps: white plus first-order autoregression, white part 1."""
-    turn = np.cos(np.pi * np.arange(1, m) / m)
-    slow = (1 - _SLOW_MEMORY**2) / (1 - 2 * _SLOW_MEMORY * turn + _SLOW_MEMORY**2)
-    return 1 + _SLOW_SHARE**2 * slow

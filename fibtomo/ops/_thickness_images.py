@@ -9,15 +9,8 @@ from numpy.typing import NDArray
 
 from fibtomo.core.drift import Drift
 from fibtomo.core.volume import Table
-from fibtomo.ops._thickness_fit import (
-    error_spectrum,
-    fit_decay,
-    likely_spread,
-    remaining_sigma,
-    shrink_steps,
-    solve_steps,
-    structure_spectrum,
-)
+from fibtomo.ops._thickness_belief import weigh_steps
+from fibtomo.ops._thickness_fit import error_spectrum, fit_decay, solve_steps
 from fibtomo.ops._thickness_odd import find_odd_steps
 
 Float = NDArray[np.float64]
@@ -89,24 +82,24 @@ def steps_from_images(partials: Sequence[Table], drift: Drift) -> ImageSteps:
     decay = fit_decay(-np.log(usual))
     steps, tile_steps, sigma = solve_steps(unlikeness, np.maximum(scatter, 1e-6), decay, excess)
     floor = (_UNSEEN_QUALITY / max(float(decay.slope(1.0)), 1e-6)) ** 2
-    error = error_spectrum(tile_steps, share) + floor
-    compared = np.where(np.isfinite(pooled[1:, 0]), steps / steps.mean() - 1, np.nan)
-    odd = find_odd_steps(compared, tile_steps, share, error, drift.shifts_px[:, 0])
+    shown = error_spectrum(tile_steps, share)
+    scatter = shown + floor
+    deviation = steps / steps.mean() - 1
+    compared = np.where(np.isfinite(pooled[1:, 0]), deviation, np.nan)
+    error = weigh_steps(deviation, scatter).error
+    odd = find_odd_steps(compared, tile_steps, share, shown, error, drift.shifts_px[:, 0])
     expected = np.ones(n - 1)
     for k, count in odd.items():
         expected[k] = count
     deviation = steps * expected.sum() / steps.sum() - expected
-    spread, most = likely_spread(deviation, error)
-    error = structure_spectrum(deviation, error, spread or most)
-    believed, _, _ = shrink_steps(deviation, error, spread)
-    _, left, _ = shrink_steps(deviation, error, spread or most)
-    position_sigma = remaining_sigma(error, spread or most)
-    sigma = np.minimum(left * sigma / np.median(sigma), max(most, left))
+    belief = weigh_steps(deviation, scatter)
+    sigma = np.minimum(belief.sigma * sigma / np.median(sigma), max(belief.most, belief.sigma))
     doubled = sorted({*repeated, *(k + 1 for k, count in odd.items() if count == 0)})
     missing = tuple(sorted(k + 1 for k, count in odd.items() if count > 1))
     tiles_used = 1 / float((share**2).sum())
-    notes = (_verdict(spread, gaps, tiles_used),)
-    return ImageSteps(expected + believed, sigma, position_sigma, steps, spread, tuple(doubled), missing, notes)
+    notes = (_verdict(belief.spread, gaps, tiles_used),)
+    believed, position_sigma = expected + belief.keep(deviation), belief.position_sigma()
+    return ImageSteps(believed, sigma, position_sigma, steps, belief.spread, tuple(doubled), missing, notes)
 
 
 def _nothing(n: int, repeated: tuple[int, ...], why: str) -> ImageSteps:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.ops._thickness_fit import shrink_steps
+from fibtomo.ops._thickness_belief import filtered, step_gain
 
 Float = NDArray[np.float64]
 
@@ -11,10 +11,13 @@ _USUAL_SPREAD = 0.15  # of the steps
 _SUSPECT = 0.5, 1.4  # steps beyond are looked at
 _NARROW = 0.1  # least spread of regular steps, and that of doubled ones
 _ODDS = 3.2  # logarithm of the odds for a missing or doubled slice, from which on it is believed
+_BURSTS = 4.0  # variance of what structure feigns where it does so, over its mean
 _SHEAR_SAY = 3.0  # most that the motion may add to them
 
 
-def find_odd_steps(deviation: Float, tile_steps: Float, share: Float, error: Float, dy_px: Float) -> dict[int, int]:
+def find_odd_steps(
+    deviation: Float, tile_steps: Float, share: Float, scatter: Float, error: Float, dy_px: Float
+) -> dict[int, int]:
     """Find steps of another number of slices than one.
 
     All tiles must say so: what holds for one only is a change of the structure. A field of view that is fixed to the
@@ -29,8 +32,10 @@ def find_odd_steps(deviation: Float, tile_steps: Float, share: Float, error: Flo
         (m, tiles) by which each tile alone would change them.
     share
         (tiles,) weights of the tiles, sum 1.
+    scatter
+        (m - 1,) spectrum of the errors that the tiles show.
     error
-        (m - 1,) spectrum of the errors.
+        (m - 1,) spectrum of all errors.
     dy_px
         (m + 1,) rows by which the slices have moved.
 
@@ -40,10 +45,12 @@ def find_odd_steps(deviation: Float, tile_steps: Float, share: Float, error: Flo
         Index of the step to its number of slices, 0 for a doubled one.
     """
     known = np.isfinite(deviation)
-    sharp, _, kept = shrink_steps(np.where(known, deviation, 0.0), error, _USUAL_SPREAD)
-    step = 1 + sharp / kept
-    apart = np.stack([shrink_steps(tile, error, _USUAL_SPREAD)[0] / kept for tile in tile_steps.T], axis=1)
-    doubt = np.sqrt((apart**2 * share**2).sum(axis=1) / max(1 - float((share**2).sum()), 0.1))
+    gain, kept = step_gain(error, _USUAL_SPREAD)
+    step = 1 + filtered(np.where(known, deviation, 0.0), gain) / kept
+    apart = np.stack([filtered(tile, gain) / kept for tile in tile_steps.T], axis=1)
+    seen = (apart**2 * share**2).sum(axis=1) / max(1 - float((share**2).sum()), 0.1)
+    unseen = _BURSTS * float((gain**2 * np.maximum(error - scatter, 0.0)).mean()) / kept**2
+    doubt = np.sqrt(seen + unseen)
     spread = max(_robust(step), _NARROW)
     rows = np.diff(dy_px)
     usual, jitter = float(np.median(rows)), max(_robust(rows), 0.02)

@@ -95,8 +95,9 @@ def estimate_thickness(
 
     *Images*: neighbouring slices grow unlike with their distance. One monotone curve for the whole stack, one quality
     per slice and the steps between slices are solved together. Parts of the slices are compared separately; only what
-    they have in common counts, in the measure in which they agree. Images cannot know the mean advance, which stays
-    nominal. *Marks*: the distance between two notches that converge is a ruler.
+    they have in common counts, in the measure in which they agree, and of that only what errs from slice to slice as
+    milling does: change that persists over several slices may be feigned by the structure. Images cannot know the mean
+    advance, which stays nominal. *Marks*: the distance between two notches that converge is a ruler.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ import pytest
 
 from fibtomo.core.drift import Drift
 from fibtomo.errors import InputError
-from fibtomo.ops._thickness_fit import Decay, fit_decay, likely_spread, remaining_sigma, shrink_steps
+from fibtomo.ops._thickness_belief import weigh_steps
+from fibtomo.ops._thickness_fit import Decay, fit_decay
 from fibtomo.ops.thickness import Thickness, estimate_thickness
 
 
@@ -37,7 +38,7 @@ def test_irregular_slices_are_found(cut, irregular_steps):
         pulls.append(error / (found.sigma_nm[1:] / 10.0))
         place_pulls.append(away[:-1] / (found.position_sigma_nm[1:-1] / 10.0))
     assert rms(errors_all) < 0.62 * rms(constants)
-    assert rms(aways) < 0.75 * rms(constant_aways)
+    assert rms(aways) < 0.8 * rms(constant_aways)
     assert 0.8 < rms(pulls) < 1.3
     assert 0.5 < rms(place_pulls) < 1.6
 
@@ -90,9 +91,9 @@ def test_the_motion_of_a_fixed_field_of_view_speaks_too():
     steps[40] = 0.5
     error, tiles, share = np.full(99, 0.02**2), 0.02 * rng.standard_normal((100, 4)), np.full(4, 0.25)
     rows = -1.2 + 0.1 * rng.standard_normal(100)
-    assert 40 not in find_odd_steps(steps, tiles, share, error, np.concatenate([[0.0], np.cumsum(rows)]))
+    assert 40 not in find_odd_steps(steps, tiles, share, error, error, np.concatenate([[0.0], np.cumsum(rows)]))
     rows[40] = -2.4
-    assert find_odd_steps(steps, tiles, share, error, np.concatenate([[0.0], np.cumsum(rows)])) == {40: 2}
+    assert find_odd_steps(steps, tiles, share, error, error, np.concatenate([[0.0], np.cumsum(rows)])) == {40: 2}
 
 
 def test_noise_focus_and_contrast_are_not_thickness(cut):
@@ -180,22 +181,39 @@ def test_decay_is_fitted(true):
     assert np.all(np.diff(found(np.linspace(0, 5, 50))) >= 0)
 
 
-def test_shrinking_is_calibrated():
-    """Truth drawn from the model: the spread is found, the error is as large as said, and less than without."""
-    pulls, gains, places = [], [], []
+def drawn(seed, spread, texture, n=200):
+    """True steps; the same seen through texture that begins abruptly and persists over some slices, and noise."""
+    rng = np.random.default_rng(seed)
+    true, noise = spread * rng.standard_normal(n), 0.05 * rng.standard_normal(n)
+    fine = 4  # a slice averages over the structure within it
+    fading = np.exp(-np.arange(24 * fine) / (5.0 * fine))
+    feigned = np.convolve(rng.standard_normal(n * fine + len(fading) - 1), fading, mode="valid")
+    feigned = feigned.reshape(n, fine).mean(axis=1) / np.sqrt((fading**2).sum())
+    return true - true.mean(), true + texture * feigned + noise, np.full(n - 1, 0.05**2)
+
+
+@pytest.mark.parametrize("texture", [0.0, 0.3])
+def test_shrinking_is_calibrated(texture):
+    """The spread is found, the error is as large as said and less than without, whether or not structure feigns."""
+    pulls, gains, places, spreads = [], [], [], []
     for seed in range(20):
-        rng = np.random.default_rng(seed)
-        true = 0.15 * rng.standard_normal(200)
-        noise = 0.1 * rng.standard_normal(200)
-        error = np.full(199, 0.1**2)
-        spread, _ = likely_spread(true + noise, error)
-        assert 0.09 < spread < 0.21
-        left, sigma, _ = shrink_steps(true + noise, error, spread)
-        true = true - true.mean()
-        pulls.append(rms(left - true) / sigma)
-        gains.append(rms(left - true) / rms(noise))
+        true, seen, scatter = drawn(seed, 0.15, texture)
+        belief = weigh_steps(seen, scatter)
+        left = belief.keep(seen)
         away = np.concatenate([[0.0], np.cumsum(left - true)])
-        places.append(rms(away[1:-1] / remaining_sigma(error, spread)[1:-1]))
-    assert 0.9 < np.mean(pulls) < 1.1
-    assert np.mean(gains) < 0.9
-    assert 0.7 < np.mean(places) < 1.3
+        spreads.append(belief.spread)
+        pulls.append(rms(left - true) / belief.sigma)
+        gains.append(rms(left - true) / rms(true))
+        places.append(rms(away[1:-1] / belief.position_sigma()[1:-1]))
+    assert 0.12 < np.median(spreads) < 0.18
+    assert 0.8 < np.mean(pulls) < 1.2
+    assert np.mean(gains) < (0.85 if texture else 0.4)
+    assert 0.5 < np.mean(places) < 1.4
+
+
+@pytest.mark.parametrize("texture", [0.0, 0.1, 0.3])
+def test_what_persists_over_slices_is_not_irregularity(texture):
+    """Change that structure feigns in all tiles alike, far beyond their scatter, is left out altogether."""
+    believed = [weigh_steps(*drawn(seed, 0.0, texture)[1:]).spread for seed in range(20)]
+    assert np.count_nonzero(believed) <= 1
+    assert max(believed) < 0.1

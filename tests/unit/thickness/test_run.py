@@ -45,6 +45,8 @@ SPECIMENS = [
     {"kind": "nanoporous_metal", "wavelength_nm": 130.0},
     {"kind": "particles", "radius_nm": 60.0, "spread": 0.2},
 ]
+REMAINS = [0.4, 0.7, 0.85]
+"""Error of positions over that of constant spacing: coarse structure and few particles feign the slow part."""
 ARTEFACTS = {"drift": True, "jitter": True, "curtains": True, "defocus": True, "flicker": True, "noise": True} | {
     "shading": True
 }
@@ -52,8 +54,10 @@ ARTEFACTS = {"drift": True, "jitter": True, "curtains": True, "defocus": True, "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tracked", [True, False])
-@pytest.mark.parametrize("specimen", SPECIMENS, ids=["fine", "coarse", "particles"])
-def test_acceptance_without_ruler(specimen, tracked):
+@pytest.mark.parametrize(
+    ("specimen", "remains"), [*zip(SPECIMENS, REMAINS, strict=True)], ids=["fine", "coarse", "particles"]
+)
+def test_acceptance_without_ruler(specimen, remains, tracked):
     """σ(dz)/dz = 15 %: cumulative z within one slice and nearer than constant spacing; even slices stay even."""
     away, constant = [], []
     for seed in (0, 1):
@@ -69,7 +73,7 @@ def test_acceptance_without_ruler(specimen, tracked):
         away.append(found.slice_z_nm / found.slice_z_nm[-1] * 119 - z)
         constant.append(np.arange(120) - z)
     assert np.sqrt(np.mean(np.square(away))) < 1.0
-    assert np.sqrt(np.mean(np.square(away))) < 0.85 * np.sqrt(np.mean(np.square(constant)))
+    assert np.sqrt(np.mean(np.square(away))) < remains * np.sqrt(np.mean(np.square(constant)))
     even = acquire({**specimen, "seed": 5}, shape=(100, 256, 256), seed=5, tracked=tracked, artefacts=ARTEFACTS)
     found = estimate_thickness(even.slices, fibtomo.estimate_drift(even.slices), nominal_nm=10.0)
     assert np.sqrt(np.mean((found.step_nm / 10.0 - 1) ** 2)) < 0.03
