@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import Table
+from fibtomo.ops.padding import padding_of
 
 STRIPS = 24
 """Strips across the slice, each of which gives one profile."""
@@ -16,8 +17,6 @@ LONGEST = 512
 SAMPLES = 64
 """Grey values kept along either axis of the slice."""
 _SAMPLE_PX = 3
-_MOST_EQUAL = 0.6  # of neighbouring pixels, where there is noise
-_MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def measure_faces(slices: Any) -> Table:
 def _measure(image: Any) -> dict[str, Any]:
     xp = namespace(image)
     grey = image.astype(np.float32)
-    top, bottom, left, right = padding = _padding(grey)
+    top, bottom, left, right = padding = padding_of(grey)
     rows, cols = grey.shape
     inside = grey[top : rows - bottom, left : cols - right]
     seen = xp.full_like(grey, xp.nan)
@@ -92,48 +91,6 @@ def _measure(image: Any) -> dict[str, Any]:
         "across": _profiles(seen.T),
         "samples": _samples(seen),
     }
-
-
-def _padding(grey: Any) -> tuple[int, int, int, int]:
-    """Constant or void lines at top, bottom, left and right whose grey hardly occurs elsewhere on the slice.
-
-    On a slice without noise constant lines say nothing.
-    """
-    rows, cols = grey.shape
-    y0, y1, x0, x1 = _varying(grey)
-    if y0 == y1:
-        return rows, 0, cols, 0
-    lines = [grey[y0 - 1] if y0 else None, grey[y1] if y1 < rows else None]
-    lines += [grey[y0:y1, x0 - 1] if x0 else None, grey[y0:y1, x1] if x1 < cols else None]
-    inside = grey[y0:y1, x0:x1]
-    if inside.size < grey.size and float((inside[:, 1:] == inside[:, :-1]).mean()) > _MOST_EQUAL:
-        return 0, 0, 0, 0
-    for value in {float(line[0]) for line in lines if line is not None}:
-        if float((inside == value).mean()) > _MOST_PADDING_GREY:
-            return 0, 0, 0, 0
-    return y0, rows - y1, x0, cols - x1
-
-
-def _varying(grey: Any) -> list[int]:
-    """Rows [y0, y1) and columns [x0, x1) outside which every line is constant or void, each judged inside the rest."""
-    y0, y1, x0, x1 = 0, grey.shape[0], 0, grey.shape[1]
-    while y0 < y1 and x0 < x1:
-        if _constant(grey[y0, x0:x1]):
-            y0 += 1
-        elif _constant(grey[y1 - 1, x0:x1]):
-            y1 -= 1
-        elif _constant(grey[y0:y1, x0]):
-            x0 += 1
-        elif _constant(grey[y0:y1, x1 - 1]):
-            x1 -= 1
-        else:
-            return [y0, y1, x0, x1]
-    return [0, 0, 0, 0]
-
-
-def _constant(line: Any) -> bool:
-    known = line[namespace(line).isfinite(line)]
-    return known.size == 0 or bool((known == known[0]).all())
 
 
 def _profiles(grey: Any) -> Any:
