@@ -76,12 +76,15 @@ class Stack:
 
 def find_layers(stack: Stack) -> None:
     """Look for a layer at every edge, and once more when those at the other edges are known."""
-    for name in 2 * (CAP, FLOOR, LEFT, RIGHT):
-        found = _look(stack, name)
-        if found is not None:
-            stack.layers[name] = found
-        else:
-            stack.layers.pop(name, None)
+    for _ in range(2):
+        for name in (CAP, FLOOR, LEFT, RIGHT):
+            found = _look(stack, name)
+            if found is not None:
+                stack.layers[name] = found
+            else:
+                stack.layers.pop(name, None)
+        if not any(layer.likely for layer in stack.layers.values()):
+            return
 
 
 def _look(stack: Stack, name: str) -> Layer | None:

@@ -78,32 +78,43 @@ def _measure(image: Any) -> dict[str, Any]:
     xp = namespace(image)
     grey = image.astype(np.float32)
     top, bottom, left, right = padding = padding_of(grey)
-    rows, cols = grey.shape
-    inside = grey[top : rows - bottom, left : cols - right]
-    seen = xp.full_like(grey, xp.nan)
-    if inside.size:
-        spread = float(xp.nanstd(inside))
-        if spread > 0:
-            seen[top : rows - bottom, left : cols - right] = (inside - xp.nanmean(inside)) / spread
+    known = xp.zeros(grey.shape, bool)
+    known[top : grey.shape[0] - bottom, left : grey.shape[1] - right] = True
+    known &= xp.isfinite(grey)
+    count = max(1, int(known.sum()))
+    away = grey - xp.where(known, grey, 0).sum(dtype=np.float64).astype(np.float32) / np.float32(count)
+    away = xp.where(known, away, np.float32(0))
+    spread = float(xp.sqrt(xp.vdot(away, away) / count))
+    if spread > 0:
+        away /= np.float32(spread)
+    else:
+        known[:] = False
     return {
         "padding": np.array(padding),
-        "down": _profiles(seen),
-        "across": _profiles(seen.T),
-        "samples": _samples(seen),
+        "down": _profiles(away, known, 0),
+        "across": _profiles(away, known, 1),
+        "samples": _samples(away, known),
     }
 
 
-def _profiles(grey: Any) -> Any:
-    """Profiles (points, strips) along the first axis; NaN where a bin or strip holds padding along that axis."""
-    xp = namespace(grey)
-    layout = StripLayout.of(*grey.shape)
-    used = grey[: layout.points * layout.bin_px, : layout.strips * layout.strip_px]
-    cells = used.reshape(layout.points, layout.bin_px, layout.strips, layout.strip_px)
-    finite = xp.isfinite(cells)
-    count = finite.sum(axis=(1, 3))
-    total = xp.where(finite, cells, 0).sum(axis=(1, 3))
-    enough = 2 * count > layout.bin_px * layout.strip_px
-    return to_host(xp.where(enough, total / xp.maximum(count, 1), xp.nan)).astype(np.float16)
+def _profiles(away: Any, known: Any, along: int) -> Any:
+    """Means (points, strips) along axis `along`; NaN where half of a cell or more is not known."""
+    xp = namespace(away)
+    layout = StripLayout.of(away.shape[along], away.shape[1 - along])
+    cell = (layout.bin_px, layout.strip_px) if along == 0 else (layout.strip_px, layout.bin_px)
+    most = cell[0] * cell[1]
+    count = xp.float32(most) if bool(known.all()) else _sums(known.astype(np.float32), cell)
+    mean = xp.where(2 * count > most, _sums(away, cell) / xp.maximum(count, 1), xp.nan)
+    return to_host(mean if along == 0 else mean.T)[: layout.points, : layout.strips].astype(np.float16)
+
+
+def _sums(values: Any, cell: tuple[int, int]) -> Any:
+    """Sums over whole cells; each axis is summed as the first, which is fast."""
+    for size in cell:
+        count = values.shape[0] // size
+        values = values[: count * size].reshape(count, size, -1).sum(axis=1).T
+        values = namespace(values).ascontiguousarray(values)
+    return values
 
 
 def sample_places(length: int) -> NDArray[np.int64]:
@@ -111,10 +122,12 @@ def sample_places(length: int) -> NDArray[np.int64]:
     return np.linspace(0, length - _SAMPLE_PX, min(SAMPLES, length // _SAMPLE_PX)).astype(np.int64)
 
 
-def _samples(grey: Any) -> Any:
-    rows, cols = (sample_places(length) for length in grey.shape)
+def _samples(away: Any, known: Any) -> Any:
+    xp = namespace(away)
+    rows, cols = (sample_places(length) for length in away.shape)
     total: Any = 0
     for dy in range(_SAMPLE_PX):
         for dx in range(_SAMPLE_PX):
-            total = total + grey[rows + dy][:, cols + dx]
+            at = (rows + dy)[:, None], cols + dx
+            total = total + xp.where(known[at], away[at], xp.nan)
     return to_host(total / _SAMPLE_PX**2).astype(np.float16)
