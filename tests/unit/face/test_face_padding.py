@@ -103,8 +103,8 @@ def test_padding_of_an_earlier_alignment_survives_the_corrections_and_is_left_ou
     rng = np.random.default_rng(0)
     n, rows, cols = run.slices.shape
     slices = np.zeros((n, rows + 30, cols + 20), np.uint8)
-    wander = np.cumsum(rng.integers(-2, 3, (n, 2)), axis=0)
-    places = np.clip(wander + [15, 10], 0, [30, 20])
+    wander = np.array([15, 10]) + np.cumsum(rng.integers(-2, 3, (n, 2)), axis=0)
+    places = np.clip(wander, 0, [30, 20])
     for image, inside, (y, x) in zip(slices, run.slices, places, strict=True):
         image[y : y + rows, x : x + cols] = inside
     stages = [
