@@ -34,8 +34,8 @@ def _combine(partials: Sequence[Table], params: FindParams, ctx: StageContext) -
     measured = {name: np.concatenate([p[name] for p in partials]) for name in partials[0]}
     scale = ctx.spec.voxel_nm[1:] if ctx.spec.voxel_nm else (np.inf, np.inf)
     margin = [max(params.margin_px, params.margin_nm / step) for step in scale]
-    face = find_face(measured, ctx.spec.shape[1:], _motion(ctx), (margin[0], margin[1]), _bad_slices(ctx))
-    return face if params.crop == "auto" else {**face, "crop": 0}
+    wanted = params.crop == "auto"
+    return find_face(measured, ctx.spec.shape[1:], _motion(ctx), (margin[0], margin[1]), _bad_slices(ctx), wanted)
 
 
 def _motion(ctx: StageContext) -> Float | None:
@@ -61,7 +61,7 @@ register(
         measure=_measure,
         combine=_combine,
         produces="face",
-        optional=("drift",),
+        late=("drift",),
         citation="Viterbi 1967, IEEE Trans. Inf. Theory 13:260",
     )
 )

@@ -85,7 +85,7 @@ def _introduce(stack: object, pipeline: str) -> None:
 
 def _conclude(result: "object") -> None:
     from fibtomo.api import Run
-    from fibtomo.report.sections import unmeasured
+    from fibtomo.report.sections import left_out, unmeasured
 
     if not isinstance(result, Run):
         return
@@ -94,6 +94,9 @@ def _conclude(result: "object") -> None:
         for row in measured.rows:
             if row["quantity"] == "volume_fraction":
                 console.print(f"phase {row['phase']}: volume fraction {row['value']:.4f}")
+    left = left_out(result.provenance["tables"].get("face"))
+    if left:
+        console.print(f"left out: {'; '.join(left)} (--set face.find.crop=off keeps them)")
     drift = result.drift
     if drift is not None and len(drift.bad_slices):
         console.print(f"bad slices bridged: {', '.join(str(k) for k in drift.bad_slices)}")
@@ -143,9 +146,11 @@ def plan(
         numbers = [str(n) for n in (p.slab, halo, p.blocks, p.workers, peak)]
         table.add_row(str(p.section.index), p.section.title, shape, dtype, *numbers)
     console.print(table)
+    finds = any(call.name == "face.find" for p in made.sections for call in p.section.measures)
     console.print(
         f"budget {made.budget / 2**20:.0f} MiB for up to {made.workers} blocks at once; arrays written: "
-        f"{made.stored_bytes / 1e9:.3g} GB before compression. The final size follows from the measured drift."
+        f"{made.stored_bytes / 1e9:.3g} GB before compression. The final size follows from the measured drift"
+        f"{', and from what face.find leaves out' if finds else ''}."
     )
 
 

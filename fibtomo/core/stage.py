@@ -128,6 +128,9 @@ class StageDef:
         Role of the table that `combine` returns.
     requires, optional
         Roles of earlier tables that must, or may, be there.
+    late
+        Roles of earlier tables that `combine` alone may read: the stage measures in the same pass as those that
+        make them.
     citation, version
         Paper of the method; number that changes when its results change.
     """
@@ -149,6 +152,7 @@ class StageDef:
     produces: str | None = None
     requires: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     citation: str = ""
     version: int = 1
 

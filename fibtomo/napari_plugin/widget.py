@@ -31,6 +31,7 @@ from fibtomo.napari_plugin.result_view import show_sections, show_solid
 from fibtomo.napari_plugin.run_box import RunBox
 from fibtomo.napari_plugin.trial import Trial, trial_layers, trial_sentence, try_last
 from fibtomo.napari_plugin.worker import Job, SignalObserver
+from fibtomo.report.sections import left_out
 
 if TYPE_CHECKING:
     import napari.layers
@@ -284,7 +285,9 @@ class FibtomoWidget(QWidget):
             show(self.viewer, run_layers(run))
         self.runs.set_result(run)
         show_sections(self.viewer, run)
-        self._say(f"finished in {run.provenance['wall_s']:.0f} s: {run.path}")
+        record = run.provenance
+        left = left_out(record["tables"].get("face"))
+        self._say(f"finished in {record['wall_s']:.0f} s: {run.path}{'; left out: ' if left else ''}{'; '.join(left)}")
 
     def _turn(self, solid: bool) -> None:
         if self.runs.result is not None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fibtomo.backend.array import as_array, namespace, to_dtype
 from fibtomo.errors import InputError
+from fibtomo.ops.padding import inside_padding
 from fibtomo.ops.stripes import Array, StripeField, in_stripe_frame, stripe_field, stripe_slope
 from fibtomo.ops.wavelet_fft import wavelet_stripes
 
@@ -24,7 +25,7 @@ def remove_curtaining(
     width_px: float = 60.0,
     return_curtain: bool = False,
 ) -> Any:
-    """Subtract the curtains of each slice; slices that show none come back bit-identical.
+    """Subtract the curtains of each slice; slices that show none, and padding, come back bit-identical.
 
     Parameters
     ----------
@@ -73,12 +74,16 @@ def remove_curtaining(
     stack = array[None] if array.ndim == 2 else array
     out, removed = stack.copy(), xp.zeros(stack.shape, xp.float32) if return_curtain else None
     for k in range(stack.shape[0]):
-        found = find_curtains(stack[k], method, angle_deg, length_px, width_px)
+        inside = inside_padding(stack[k])
+        plane = stack[k][inside]
+        if plane.size == 0:
+            continue
+        found = find_curtains(plane, method, angle_deg, length_px, width_px)
         if found.index > 1:
             curtain = strength * found.field
-            out[k] = to_dtype(stack[k].astype(xp.float32) - curtain, array.dtype)
+            out[k][inside] = to_dtype(plane.astype(xp.float32) - curtain, array.dtype)
             if removed is not None:
-                removed[k] = curtain
+                removed[k][inside] = curtain
     out = out.reshape(array.shape)
     return out if removed is None else (out, removed.reshape(array.shape))
 

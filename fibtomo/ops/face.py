@@ -12,7 +12,10 @@ from fibtomo.ops.face_layer import LEAST_SLICES
 
 Float = NDArray[np.float64]
 
-_LEAST_FACE = 0.2  # of the rows and columns must remain
+LEFT_OUT = ", left out"
+"""End of the notes on what is left out."""
+_LEAST_FACE = 0.2  # of the rows and columns must remain,
+_LEAST_SHOWN = 0.5  # and this much of what a slice shows inside its padding
 _MOST_WANDER = 0.15  # of the rows, by which a layer may wander in the aligned stack
 _TRUNCATED = 0.1  # of a slice more padding than usual
 _FEW = 0.05
@@ -49,6 +52,7 @@ def find_face(
     shifts_px: Float | None = None,
     margin_px: tuple[float, float] = (3.0, 3.0),
     bad_slices: Sequence[int] = (),
+    leave_out: bool = True,
 ) -> Table:
     """Find the box of rows and columns that shows specimen and nothing else on every slice.
 
@@ -69,6 +73,8 @@ def find_face(
         Rows and columns kept away from a layer.
     bad_slices
         Indices of slices to leave out of account.
+    leave_out
+        Whether to leave out what is found, or only to tell of it.
 
     Returns
     -------
@@ -91,7 +97,7 @@ def find_face(
         shifts_px=shifts,
     )
     find_layers(stack)
-    return _table(stack, margin_px)
+    return _table(stack, margin_px, leave_out)
 
 
 def _whole(stack: Stack) -> list[int]:
@@ -111,12 +117,29 @@ def _within(box: Sequence[int], findings: Sequence[Finding]) -> list[int]:
     return inner
 
 
-def _sentence(found: Finding, crop: bool) -> str:
+def _sentence(found: Finding, left_out: bool, wanted: bool) -> str:
     if found.doubts:
         return f"{found.place}: perhaps {found.what}, kept ({found.doubts})"
-    if not crop:
-        return f"{found.place}: {found.what}, kept, as too little would remain"
-    return f"{found.place}: {found.what}, left out"
+    if not left_out:
+        return f"{found.place}: {found.what}, kept, as " + ("too little would remain" if wanted else "was asked")
+    return f"{found.place}: {found.what}{LEFT_OUT}"
+
+
+def _leave_out(stack: Stack, padded: list[Finding], layers: list[Finding]) -> tuple[list[int], list[Finding]]:
+    """Choose a box that leaves enough, with what it leaves out: padding and layers, or layers alone.
+
+    Padding of slices that were moved far against each other covers much that most of them show.
+    """
+    whole = _whole(stack)
+    edges = np.median(stack.padding[stack.usable], axis=0) if stack.usable.any() else np.zeros(4)
+    shown = np.array(stack.shape) - [edges[0] + edges[1], edges[2] + edges[3]]
+    for chosen, least in ((padded + layers, _LEAST_SHOWN * shown), (layers, np.full(2, -np.inf))):
+        unpadded = np.diff(np.reshape(_within(whole, padded), (2, 2))).ravel()
+        box = _within(whole, chosen)
+        size = np.diff(np.reshape(box, (2, 2))).ravel()
+        if (size >= _LEAST_FACE * np.array(stack.shape)).all() and (unpadded >= least).all():
+            return box, chosen
+    return whole, []
 
 
 def _place(axis: int, near: bool, edge: float, length: int) -> str:
@@ -161,22 +184,19 @@ def _padding(stack: Stack) -> Iterator[tuple[int, Finding]]:
         yield most, Finding(side, float(limit.max()) * (1 if near else -1), place, f"padding, constant {_LINES[axis]}")
 
 
-def _table(stack: Stack, margin_px: tuple[float, float]) -> Table:
+def _table(stack: Stack, margin_px: tuple[float, float], wanted: bool) -> Table:
     n = len(stack.padding)
-    padded = list(_padding(stack))
-    findings = [found for _, found in padded] + list(_layers(stack, margin_px))
-    box = _whole(stack)
-    inner = _within(box, findings)
-    height, width = inner[1] - inner[0], inner[3] - inner[2]
-    crop = inner != box and height >= _LEAST_FACE * stack.shape[0] and width >= _LEAST_FACE * stack.shape[1]
-    notes = [_sentence(found, crop) for found in findings]
+    padded, layers = list(_padding(stack)), list(_layers(stack, margin_px))
+    whole = _whole(stack)
+    box, chosen = _leave_out(stack, [found for _, found in padded], layers) if wanted else (whole, [])
+    notes = [_sentence(found, found in chosen, wanted) for found in [found for _, found in padded] + layers]
     if n < LEAST_SLICES:
         notes.append(f"fewer than {LEAST_SLICES} slices do not tell a layer from specimen")
     padding = [0, 0, 0, 0]
     for most, found in padded:
         padding[found.side] = most
     cap = stack.layers.get(CAP)
-    table = {"box_px": inner if crop else box, "crop": int(crop), "padding_px": padding, "notes": notes}
+    table = {"box_px": box, "crop": int(box != whole), "padding_px": padding, "notes": notes}
     if cap is None or not cap.likely:
         nowhere = np.full(n, np.nan)
         return table | {

@@ -10,7 +10,7 @@ from fibtomo.ops.face_measure import StripLayout, sample_places
 from fibtomo.ops.face_verdict import Verdict, judge
 
 CAP, LEFT, RIGHT, FLOOR = "protective layer", "left wall of the trench", "right wall of the trench", "redeposition"
-_SAME_GREY = 0.06  # of the specimen may have the grey of the layer
+_SAME_GREY = 0.04  # of the specimen may have the grey of the layer
 _MOST_DOUBTS = 2
 
 
@@ -76,12 +76,15 @@ class Stack:
 
 def find_layers(stack: Stack) -> None:
     """Look for a layer at every edge, and once more when those at the other edges are known."""
-    for name in 2 * (CAP, FLOOR, LEFT, RIGHT):
-        found = _look(stack, name)
-        if found is not None:
-            stack.layers[name] = found
-        else:
-            stack.layers.pop(name, None)
+    for _ in range(2):
+        for name in (CAP, FLOOR, LEFT, RIGHT):
+            found = _look(stack, name)
+            if found is not None:
+                stack.layers[name] = found
+            else:
+                stack.layers.pop(name, None)
+        if not any(layer.likely for layer in stack.layers.values()):
+            return
 
 
 def _look(stack: Stack, name: str) -> Layer | None:
@@ -172,7 +175,9 @@ def _same_grey(stack: Stack, along: int, flipped: bool, lines: Float, at_px: Flo
     if not (layer & known).any() or not (specimen & known).any():
         return 1.0
     spread = 1.4826 * float(np.median(np.abs(away[layer & known])))
-    return float((np.abs(away[specimen & known]) <= 2.5 * spread).mean())
+    beside, near = away[specimen & known], 2.5 * spread
+    # a phase of this grey scatters to both sides of it, the tail of another lies on one
+    return 2 * float(min(((beside <= 0) & (beside >= -near)).mean(), ((beside >= 0) & (beside <= near)).mean()))
 
 
 def _centre(values: NDArray[np.float32]) -> float:

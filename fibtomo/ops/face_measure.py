@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import Table
+from fibtomo.ops.padding import padding_of
 
 STRIPS = 24
 """Strips across the slice, each of which gives one profile."""
@@ -16,8 +17,6 @@ LONGEST = 512
 SAMPLES = 64
 """Grey values kept along either axis of the slice."""
 _SAMPLE_PX = 3
-_MOST_EQUAL = 0.6  # of neighbouring pixels, where there is noise
-_MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
 
 
 @dataclass(frozen=True)
@@ -78,75 +77,44 @@ def measure_faces(slices: Any) -> Table:
 def _measure(image: Any) -> dict[str, Any]:
     xp = namespace(image)
     grey = image.astype(np.float32)
-    top, bottom, left, right = padding = _padding(grey)
-    rows, cols = grey.shape
-    inside = grey[top : rows - bottom, left : cols - right]
-    seen = xp.full_like(grey, xp.nan)
-    if inside.size:
-        spread = float(xp.nanstd(inside))
-        if spread > 0:
-            seen[top : rows - bottom, left : cols - right] = (inside - xp.nanmean(inside)) / spread
+    top, bottom, left, right = padding = padding_of(grey)
+    known = xp.zeros(grey.shape, bool)
+    known[top : grey.shape[0] - bottom, left : grey.shape[1] - right] = True
+    known &= xp.isfinite(grey)
+    count = max(1, int(known.sum()))
+    away = grey - xp.where(known, grey, 0).sum(dtype=np.float64).astype(np.float32) / np.float32(count)
+    away = xp.where(known, away, np.float32(0))
+    spread = float(xp.sqrt(xp.vdot(away, away) / count))
+    if spread > 0:
+        away /= np.float32(spread)
+    else:
+        known[:] = False
     return {
         "padding": np.array(padding),
-        "down": _profiles(seen),
-        "across": _profiles(seen.T),
-        "samples": _samples(seen),
+        "down": _profiles(away, known, 0),
+        "across": _profiles(away, known, 1),
+        "samples": _samples(away, known),
     }
 
 
-def _padding(grey: Any) -> tuple[int, int, int, int]:
-    """Constant or void lines at top, bottom, left and right whose grey hardly occurs elsewhere on the slice.
-
-    On a slice without noise constant lines say nothing.
-    """
-    rows, cols = grey.shape
-    y0, y1, x0, x1 = _varying(grey)
-    if y0 == y1:
-        return rows, 0, cols, 0
-    lines = [grey[y0 - 1] if y0 else None, grey[y1] if y1 < rows else None]
-    lines += [grey[y0:y1, x0 - 1] if x0 else None, grey[y0:y1, x1] if x1 < cols else None]
-    inside = grey[y0:y1, x0:x1]
-    if inside.size < grey.size and float((inside[:, 1:] == inside[:, :-1]).mean()) > _MOST_EQUAL:
-        return 0, 0, 0, 0
-    for value in {float(line[0]) for line in lines if line is not None}:
-        if float((inside == value).mean()) > _MOST_PADDING_GREY:
-            return 0, 0, 0, 0
-    return y0, rows - y1, x0, cols - x1
+def _profiles(away: Any, known: Any, along: int) -> Any:
+    """Means (points, strips) along axis `along`; NaN where half of a cell or more is not known."""
+    xp = namespace(away)
+    layout = StripLayout.of(away.shape[along], away.shape[1 - along])
+    cell = (layout.bin_px, layout.strip_px) if along == 0 else (layout.strip_px, layout.bin_px)
+    most = cell[0] * cell[1]
+    count = xp.float32(most) if bool(known.all()) else _sums(known.astype(np.float32), cell)
+    mean = xp.where(2 * count > most, _sums(away, cell) / xp.maximum(count, 1), xp.nan)
+    return to_host(mean if along == 0 else mean.T)[: layout.points, : layout.strips].astype(np.float16)
 
 
-def _varying(grey: Any) -> list[int]:
-    """Rows [y0, y1) and columns [x0, x1) outside which every line is constant or void, each judged inside the rest."""
-    y0, y1, x0, x1 = 0, grey.shape[0], 0, grey.shape[1]
-    while y0 < y1 and x0 < x1:
-        if _constant(grey[y0, x0:x1]):
-            y0 += 1
-        elif _constant(grey[y1 - 1, x0:x1]):
-            y1 -= 1
-        elif _constant(grey[y0:y1, x0]):
-            x0 += 1
-        elif _constant(grey[y0:y1, x1 - 1]):
-            x1 -= 1
-        else:
-            return [y0, y1, x0, x1]
-    return [0, 0, 0, 0]
-
-
-def _constant(line: Any) -> bool:
-    known = line[namespace(line).isfinite(line)]
-    return known.size == 0 or bool((known == known[0]).all())
-
-
-def _profiles(grey: Any) -> Any:
-    """Profiles (points, strips) along the first axis; NaN where a bin or strip holds padding along that axis."""
-    xp = namespace(grey)
-    layout = StripLayout.of(*grey.shape)
-    used = grey[: layout.points * layout.bin_px, : layout.strips * layout.strip_px]
-    cells = used.reshape(layout.points, layout.bin_px, layout.strips, layout.strip_px)
-    finite = xp.isfinite(cells)
-    count = finite.sum(axis=(1, 3))
-    total = xp.where(finite, cells, 0).sum(axis=(1, 3))
-    enough = 2 * count > layout.bin_px * layout.strip_px
-    return to_host(xp.where(enough, total / xp.maximum(count, 1), xp.nan)).astype(np.float16)
+def _sums(values: Any, cell: tuple[int, int]) -> Any:
+    """Sums over whole cells; each axis is summed as the first, which is fast."""
+    for size in cell:
+        count = values.shape[0] // size
+        values = values[: count * size].reshape(count, size, -1).sum(axis=1).T
+        values = namespace(values).ascontiguousarray(values)
+    return values
 
 
 def sample_places(length: int) -> NDArray[np.int64]:
@@ -154,10 +122,12 @@ def sample_places(length: int) -> NDArray[np.int64]:
     return np.linspace(0, length - _SAMPLE_PX, min(SAMPLES, length // _SAMPLE_PX)).astype(np.int64)
 
 
-def _samples(grey: Any) -> Any:
-    rows, cols = (sample_places(length) for length in grey.shape)
+def _samples(away: Any, known: Any) -> Any:
+    xp = namespace(away)
+    rows, cols = (sample_places(length) for length in away.shape)
     total: Any = 0
     for dy in range(_SAMPLE_PX):
         for dx in range(_SAMPLE_PX):
-            total = total + grey[rows + dy][:, cols + dx]
+            at = (rows + dy)[:, None], cols + dx
+            total = total + xp.where(known[at], away[at], xp.nan)
     return to_host(total / _SAMPLE_PX**2).astype(np.float16)

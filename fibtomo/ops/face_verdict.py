@@ -56,7 +56,7 @@ class Verdict:
     def doubts(self) -> list[str]:
         """The signs that speak against it, as phrases."""
         signs = {
-            f"its boundary is seen on {100 * self.found:.0f} % of the slices only": self.found >= 0.95,
+            f"its boundary is seen on {100 * self.found:.0f} % of the slices only": self.found >= 0.9,
             f"it is {self.quiet:.2f} times as structured as the specimen": self.quiet <= 0.4,
             "other parts of the specimen are as even": self.like_layer <= 0.03,
             "the specimen hardly changes through the stack": self.changing >= 0.5,

@@ -10,6 +10,7 @@ from fibtomo.backend.array import as_array, like, namespace, ndimage, to_dtype, 
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.grey_modes import Float, Histograms, affine_to_common
+from fibtomo.ops.padding import inside_padding
 
 Array = Any
 BINS = 256
@@ -246,9 +247,13 @@ def _n4_gain(mean: Float) -> Float:
 
 
 def apply_shading(planes: Array, correction: Float) -> Array:
-    """Return ``slice * correction`` as float32, the correction interpolated to the plane."""
+    """Return ``slice * correction`` as float32, the correction interpolated to the plane; padding stays as it is."""
     xp, nd = namespace(planes), ndimage(planes)
     axes = [(xp.arange(n) + 0.5) * (MAP_SIDE / n) - 0.5 for n in planes.shape[1:]]
     grid = xp.stack(xp.meshgrid(*axes, indexing="ij"))
     factor = nd.map_coordinates(like(planes, correction), grid, order=1, mode="nearest").astype(xp.float32)
-    return planes.astype(xp.float32) * factor
+    out = planes.astype(xp.float32)
+    for plane in out:
+        inside = inside_padding(plane)
+        plane[inside] *= factor[inside]
+    return out

@@ -183,14 +183,14 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
     ledger = Ledger(job.out_dir)
     blocks = [read_table(ledger.block_path(job.key, z0)) for z0 in job.starts]
     tables = load_tables(ledger, job.roles)
-    made = {}
+    made: dict[str, Table] = {}
     for index, call in enumerate(job.section.measures):
         prefix = f"{index}/"
         partials = [{k[len(prefix) :]: v for k, v in b.items() if k.startswith(prefix)} for b in blocks]
         stage = call.stage
         if stage.combine is None or stage.produces is None:
             continue
-        ctx = StageContext(job.out, 0, (0, job.out.shape[0]), tables, job.calibration)
+        ctx = StageContext(job.out, 0, (0, job.out.shape[0]), {**tables, **made}, job.calibration)
         made[stage.produces] = stage.combine(partials, call.params, ctx)
     return made
 

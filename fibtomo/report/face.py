@@ -25,7 +25,8 @@ def face(data: ReportData) -> Html:
     found = data.face
     if not found or not (found["notes"] or np.isfinite(_rows(found)).any()):
         return NOTHING
-    parts = [tag("ul", [tag("li", note[:1].upper() + note[1:] + ".") for note in found["notes"]]), _motion(found)]
+    listed = [tag("li", note[:1].upper() + note[1:] + ".") for note in found["notes"]]
+    parts = [tag("ul", listed), _ways() if listed else NOTHING, _motion(found)]
     if data.raw is not None:
         try:
             parts.append(_drawn(open_volume(data.raw), data, found))
@@ -101,6 +102,13 @@ def _drawn(raw: Volume, data: ReportData, found: dict[str, Any]) -> Html:
         words += " Blue: the surface of the specimen."
     shown = tag("img", src=pictures.data_uri(picture), alt=words, width=picture.shape[1], height=picture.shape[0])
     return tag("figure", shown, tag("figcaption", words), style="max-width: 720px")
+
+
+def _ways() -> Html:
+    """How to get another choice."""
+    keep = tag("code", "--set face.find.crop=off")
+    choose = tag("code", "--set geometry.resample.roi=[y0,y1,x0,x1]")
+    return tag("p", keep, " keeps everything; ", choose, " (rows and columns of slice 0) chooses another part.")
 
 
 def _motion(found: dict[str, Any]) -> Html:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fibtomo.ops.face import LEFT_OUT
 from fibtomo.report.charts import Mark, bar_chart, histogram
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Content, Html, table, tag
@@ -65,7 +66,22 @@ def verdict(data: ReportData) -> str:
     lost = unmeasured(data.drift)
     if lost:
         parts.append(f"The place of {plural(len(lost), 'slice')} was assumed, not measured.")
+    left = left_out(data.face)
+    if left:
+        parts.append(f"Left out of the slices: {'; '.join(left)}.")
     return " ".join(parts)
+
+
+def left_out(face: dict[str, Any] | None) -> list[str]:
+    """Return what the stage ``face.find`` left out, as phrases with place and kind.
+
+    Examples
+    --------
+    >>> left_out({"notes": ["rows 0–9: protective layer, left out", "rows 60–79: perhaps redeposition, kept (why)"]})
+    ['rows 0–9: protective layer']
+    """
+    notes = [str(note) for note in face["notes"]] if face else []
+    return [note.removesuffix(LEFT_OUT) for note in notes if note.endswith(LEFT_OUT)]
 
 
 def bad_slices(found: Any) -> list[int]:

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from virtual_faces import acquired
 
+import fibtomo
+from fibtomo.ops.curtaining import remove_curtaining
 from fibtomo.ops.face import find_face
 from fibtomo.ops.face_measure import measure_faces
+from fibtomo.ops.intensity import apply_shading
+from fibtomo.pipeline.config import PipelineConfig, load_pipeline
 
 
 def padded(widths, value=0.0, seed=0, dtype=np.uint8):
@@ -91,3 +95,51 @@ def test_input_may_be_float_or_large():
     table = measure_faces(rng.normal(size=(1, 1100, 40)).astype(np.float32))
     assert table["down"].shape == (1, 366, 5)
     assert table["across"].shape == (1, 40, 24)
+
+
+@pytest.mark.parametrize("pipeline", ["default", "nanoporous-metal"])
+def test_padding_of_an_earlier_alignment_survives_the_corrections_and_is_left_out(tmp_path, pipeline):
+    run = acquired("metal", 0, artefacts="typical")
+    rng = np.random.default_rng(0)
+    n, rows, cols = run.slices.shape
+    slices = np.zeros((n, rows + 30, cols + 20), np.uint8)
+    wander = np.array([15, 10]) + np.cumsum(rng.integers(-2, 3, (n, 2)), axis=0)
+    places = np.clip(wander, 0, [30, 20])
+    for image, inside, (y, x) in zip(slices, run.slices, places, strict=True):
+        image[y : y + rows, x : x + cols] = inside
+    stages = [
+        c for c in load_pipeline(pipeline).calls if c.name.split(".")[0] in {"intensity", "curtain", "drift", "face"}
+    ]
+    geometry = run.truth.geometry
+    stack = fibtomo.open_stack(
+        slices, voxel_nm=geometry.voxel_nm, column_angle_deg=52.0, tilt_corrected=False, tracked=True
+    )
+    result = fibtomo.run(stack, tmp_path / "out", PipelineConfig("t", "", tuple(stages)))
+    found = result.provenance["tables"]["face"]
+    (top, left), (bottom, right) = places.max(axis=0), (30, 20) - places.min(axis=0)
+    assert found["padding_px"] == [top, bottom, left, right]
+    assert len(result.drift.bad_slices) == 0
+    y0, y1, x0, x1 = found["box_px"]
+    assert rows - 9 <= y1 - y0 <= rows
+    assert cols - 9 <= x1 - x0 <= cols
+
+
+def test_curtains_and_shading_leave_padding_as_it_is():
+    run = acquired("metal", 0, artefacts="typical")
+    slices = np.pad(run.slices, ((0, 0), (9, 0), (0, 12)), constant_values=255)
+    alone = remove_curtaining(run.slices)
+    np.testing.assert_array_equal(remove_curtaining(slices)[:, 9:, :-12], alone)
+    assert (remove_curtaining(slices)[:, :9] == 255).all()
+    shaded = apply_shading(slices, np.linspace(0.8, 1.2, 64**2).reshape(64, 64))
+    assert (shaded[:, :9] == 255).all()
+    assert (shaded[:, :, -12:] == 255).all()
+    assert not np.array_equal(shaded[:, 9:, :-12], slices[:, 9:, :-12])
+
+
+@pytest.mark.parametrize(("step", "left_out"), [(3, True), (4, False)])
+def test_padding_that_covers_most_of_what_slices_show_is_kept(step, left_out):
+    """An aligned fixed field of view: the specimen stands still, the padding wanders."""
+    slices = padded([(step * k, 8 * step - step * k, 0, 0) for k in range(9)])
+    found = find_face(measure_faces(slices), (90, 120))
+    assert found["crop"] == left_out
+    assert ("too little would remain" in found["notes"][0]) != left_out

@@ -4,10 +4,13 @@ import numpy as np
 from virtual_faces import acquired, true_surface_px
 
 import fibtomo
+from fibtomo.ops.face import find_face
+from fibtomo.ops.face_measure import measure_faces
 from fibtomo.pipeline.config import parse_pipeline
 from fibtomo.report import ReportData
 from fibtomo.report.document import build
 from fibtomo.report.face import draw_face, face
+from fibtomo.report.sections import left_out
 
 PIPELINE = """
 schema: 1
@@ -45,6 +48,15 @@ def test_nothing_is_drawn_where_nothing_was_found():
     assert face(ReportData("t", "c", face=table(notes=[], crop=0, surface_row_px=[None] * 3))) == ""
 
 
+def test_off_leaves_nothing_out_and_says_so():
+    run = acquired("bright", 0)
+    off = find_face(measure_faces(run.slices), run.slices.shape[1:], run.truth.shifts_px, leave_out=False)
+    assert off["crop"] == 0
+    assert off["box_px"][1] - off["box_px"][0] >= run.slices.shape[1]
+    assert left_out(off) == []
+    assert "kept, as was asked" in off["notes"][0]
+
+
 def test_section_says_what_was_left_out():
     raw = np.random.default_rng(0).integers(80, 160, (3, 60, 80), dtype=np.uint8)
     page = build(ReportData("t", "c", face=table(), raw=raw))
@@ -74,3 +86,4 @@ def test_run_leaves_the_layer_out_of_the_volume(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "protective layer, left out" in page
     assert "Field of view" in page
+    assert "Left out of the slices: rows 0–" in page

@@ -48,6 +48,16 @@ FACES = {
     "grains below": lambda s: Trench(below=Polycrystal(grain_nm=150.0, seed=s), cap=layer(0.93)),
 }
 
+OTHERS = {
+    "deep and wavy": lambda s: Trench(
+        below=metal(s), cap=layer(0.93), surface_nm=600.0, waviness_nm=15.0, wave_nm=500.0
+    ),
+    "walls": lambda s: Trench(below=metal(s), surface_nm=-1e5, left_nm=120.0, right_nm=840.0),
+    "all round": lambda s: Trench(
+        below=metal(s), cap=layer(0.93), surface_nm=300.0, left_nm=100.0, right_nm=860.0, floor_nm=800.0
+    ),
+}
+
 SPECIMENS = {
     "metal": metal,
     "coarse metal": lambda s: NanoporousMetal(wavelength_nm=500.0, waves=40, seed=s),
@@ -74,7 +84,7 @@ SPECIMENS = {
 def acquired(specimen, seed=0, shape=SHAPE, tracked=True, slice_nm=20.0, tilt_corrected=False, artefacts=None):
     """Acquire a specimen from one of the dictionaries above."""
     return acquire(
-        (FACES | SPECIMENS)[specimen](seed),
+        (FACES | OTHERS | SPECIMENS)[specimen](seed),
         shape=shape,
         slice_nm=slice_nm,
         seed=seed,
