@@ -15,6 +15,7 @@ from fibtomo.core.volume import Table, VolumeSpec
 from fibtomo.errors import CalibrationError, PipelineError
 from fibtomo.io.shifts import read_shifts, shifts_file
 from fibtomo.ops.drift import motions_allowed
+from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
@@ -187,5 +188,35 @@ register(
         check=_check_given,
         files=lambda p: (str(shifts_file(p.path)),),
         produces="drift",
+    )
+)
+
+
+class AnchorParams(Params):
+    """Take the slow part of the motion from edges of the face that stand still, where `face.find` saw such."""
+
+    edges: Literal["auto", "off"] = Field(
+        "auto", description="auto: sample surface for y, trench walls for x; off: leave the motion as it is."
+    )
+
+
+def _anchored(_partials: Sequence[Table], params: AnchorParams, ctx: StageContext) -> Table:
+    drift = Drift.from_table(ctx.tables["drift"])
+    face = ctx.tables.get("face", {}) if params.edges == "auto" else {}
+    return anchor_to_face(drift, face).to_table()
+
+
+register(
+    StageDef(
+        name="drift.anchor",
+        kind=Kind.REDUCE,
+        params=AnchorParams,
+        needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
+        measure=lambda _block, _params, _ctx: {},
+        combine=_anchored,
+        produces="drift",
+        refines=True,
+        late=("drift", "face"),
+        citation="Yuan, Van De Moortèle & Epicier 2021, Ultramicroscopy 228:113265",
     )
 )

@@ -131,6 +131,8 @@ class StageDef:
     late
         Roles of earlier tables that `combine` alone may read: the stage measures in the same pass as those that
         make them.
+    refines
+        Whether `combine` replaces the table that an earlier stage of the same pass made, and reads it first.
     citation, version
         Paper of the method; number that changes when its results change.
     """
@@ -153,6 +155,7 @@ class StageDef:
     requires: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    refines: bool = False
     citation: str = ""
     version: int = 1
 

@@ -7,19 +7,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+
 from fibtomo.backend.array import as_array
 from fibtomo.core.drift import Drift
 from fibtomo.core.geometry import Geometry
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
 from fibtomo.errors import FibtomoError, InputError
+from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Move, Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.face import find_face
+from fibtomo.ops.face_layer import LEAST_SLICES
+from fibtomo.ops.face_measure import measure_faces
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
 
 _SLAB_SLICES = 16
+_PROBES = 24
 
 
 def estimate_drift(
@@ -65,7 +72,8 @@ def estimate_drift(
         (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
     slow
         "keep" the slow part as the images show it, or replace its straight line by the "expected" slope; "auto"
-        takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images.
+        takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images, and
+        anchors the rest to the sample surface and the trench walls where such are in view; see `anchor_to_face`.
     reference_margin_px
         How far the reference may stray from its expected place.
     also_bad
@@ -128,8 +136,28 @@ def estimate_drift(
         low, stop = max(0, start - options.gaps[-1]), min(shape[0], start + _SLAB_SLICES)
         return measure_slab(read(low, stop), low, (start - low, stop - low), options)
 
-    partials = _in_threads(measure, range(0, shape[0], _SLAB_SLICES), workers or _cores())
-    return combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), shape[0]))
+    threads = workers or _cores()
+    partials = _in_threads(measure, range(0, shape[0], _SLAB_SLICES), threads)
+    drift = combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), shape[0]))
+    return _anchored(drift, read, shape, threads) if slow == "auto" and reference_roi is None else drift
+
+
+def _anchored(drift: Drift, read: Callable[[int, int], Any], shape: Sequence[int], workers: int) -> Drift:
+    """Motion anchored to the edges of the face; all slices are read again only if a few of them show any."""
+    n, size = shape[0], (shape[1], shape[2])
+    few = [k for k in sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)}) if k not in drift.bad_slices]
+    if len(few) < LEAST_SLICES:
+        return drift
+    probed = _joined([measure_faces(read(k, k + 1)) for k in few])
+    seen = find_face(probed, size, drift.shifts_px[few])
+    if not (np.isfinite(seen["surface_row_px"]).any() or np.isfinite(seen["wall_column_px"]).any()):
+        return drift
+    slabs = _in_threads(lambda z: measure_faces(read(z, min(n, z + _SLAB_SLICES))), range(0, n, _SLAB_SLICES), workers)
+    return anchor_to_face(drift, find_face(_joined(slabs), size, drift.shifts_px, bad_slices=drift.bad_slices))
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
 def motions_allowed(calibration: Calibration | None, n: int) -> list[ExpectedMotion]:

@@ -82,7 +82,8 @@ def find_face(
         ``box_px`` [y0, y1, x0, x1] as rows and columns of slice 0, may reach beyond it where other slices do;
         ``crop`` 1 if it leaves something out; ``padding_px`` [top, bottom, left, right]; ``surface_row_px``,
         ``surface_sigma_px``, ``surface_confidence`` (n,) row of the surface at the middle column as stored, NaN where
-        not found, its standard deviation, and 0 to 1; ``surface_slope`` rows per column;
+        not found, its standard deviation, and 0 to 1; ``surface_slope`` rows per column; ``wall_column_px``,
+        ``wall_sigma_px`` (n,) mean column of the trench walls;
         ``notes`` sentences.
     """
     n = len(measured["padding"])
@@ -196,7 +197,15 @@ def _table(stack: Stack, margin_px: tuple[float, float], wanted: bool) -> Table:
     for most, found in padded:
         padding[found.side] = most
     cap = stack.layers.get(CAP)
-    table = {"box_px": box, "crop": int(box != whole), "padding_px": padding, "notes": notes}
+    columns, column_sigma = _walls(stack)
+    table = {
+        "box_px": box,
+        "crop": int(box != whole),
+        "padding_px": padding,
+        "notes": notes,
+        "wall_column_px": columns,
+        "wall_sigma_px": column_sigma,
+    }
     if cap is None or not cap.likely:
         nowhere = np.full(n, np.nan)
         return table | {
@@ -211,3 +220,13 @@ def _table(stack: Stack, margin_px: tuple[float, float], wanted: bool) -> Table:
         "surface_confidence": cap.boundary.agreement * (0.5 if cap.doubts else 1.0),
         "surface_slope": float(np.nanmedian(cap.slopes)),
     }
+
+
+def _walls(stack: Stack) -> tuple[Float, Float]:
+    """(n,) mean column of the trench walls and its standard deviation; NaN where they are not all seen."""
+    n = len(stack.padding)
+    walls = [layer for name in (LEFT, RIGHT) if (layer := stack.layers.get(name)) is not None and layer.likely]
+    if not walls:
+        return np.full(n, np.nan), np.full(n, np.nan)
+    variance = np.sum([wall.sigma_px**2 for wall in walls], axis=0)
+    return np.mean([wall.places_px for wall in walls], axis=0), np.sqrt(variance) / len(walls)

@@ -15,6 +15,7 @@ _HUBER, _ROUNDS = 2.5, 12
 _OUTLIER = 5.0
 _BLOCKS, _MEDIAN_SLICES = 12, 11
 _LEAST_NOISE_PX, _LEAST_WALK_PX = 0.01, 1e-3
+_MOST_STATED_PX = 0.05  # beyond, the scatter itself tells
 _BREAK_PX = 1e3  # walk over a break, where the images leave the step open
 
 
@@ -88,7 +89,7 @@ def blend_reference(shifts_px: Float, reference_px: Float, sigma_px: Float, brea
         line = _robust_line(known, away)
         rest = away - np.polynomial.polynomial.polyval(known, line)
         noise[axis], walk = _noise_and_walk(rest, known, float(np.median(sigma_px[known, axis])))
-        expected = np.hypot(noise[axis], np.minimum(sigma_px[known, axis], 10 * noise[axis]))
+        expected = np.maximum(noise[axis], np.minimum(sigma_px[known, axis], _MOST_STATED_PX))
         level, sigma[:, axis], fits = _smoothed(n, known, rest, expected, walk, breaks)
         used[known[fits], axis] = True
         shifts[:, axis] += level + np.polynomial.polynomial.polyval(np.arange(n), line)
@@ -112,7 +113,7 @@ def _noise_and_walk(rest: Float, at: NDArray[np.int64], stated: float) -> tuple[
         spread.append((1.4826 * float(np.median(np.abs(steps - np.median(steps))))) ** 2)
     slope, twice = np.polyfit(lags, spread, 1)
     slope = max(float(slope), _LEAST_WALK_PX**2)
-    twice = max(float(np.mean(np.array(spread) - slope * np.array(lags))), 2 * min(stated, 0.5) ** 2)
+    twice = max(float(np.mean(np.array(spread) - slope * np.array(lags))), 2 * min(stated, _MOST_STATED_PX) ** 2)
     return max(float(np.sqrt(twice / 2)), _LEAST_NOISE_PX), float(np.sqrt(slope))
 
 

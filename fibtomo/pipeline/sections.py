@@ -88,6 +88,8 @@ class Builder:
         """Return all sections, the last array of each kind named by its final place."""
         for call in self.config.calls:
             stage = call.stage
+            if stage.refines and stage.produces not in self.roles | self._measured:
+                continue  # what it would refine was turned off
             self._close_before(call)
             lacking = [r for r in stage.requires if r not in self.roles]
             if lacking:
@@ -114,10 +116,20 @@ class Builder:
             self.open = _Open(source, kind, self.grids[source])
         return self.open
 
+    @property
+    def _measured(self) -> set[str | None]:
+        """Roles of the tables that the open section will make."""
+        return {m.stage.produces for m in self.open.measures} if self.open else set()
+
     def _measure(self, call: Call) -> None:
         role = call.stage.produces or ""
-        measured = {m.stage.produces for m in self.open.measures} if self.open else set()
-        if role in self.roles | measured:
+        if call.stage.refines:
+            if role not in self._measured:
+                raise PipelineError(
+                    f"{self.config.name}: stage '{call.name}' refines the table '{role}': it must follow the stage "
+                    f"that makes it, with only measuring stages between them"
+                )
+        elif role in self.roles | self._measured:
             raise PipelineError(f"{self.config.name}: two stages make the table '{role}' (the second is '{call.name}')")
         self._opened(call.stage.consumes).measures.append(call)
 
