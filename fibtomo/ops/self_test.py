@@ -162,7 +162,9 @@ def tilt_evidence(
     return Evidence("tilt_corrected", best, seen, clear, numbers)
 
 
-def thickness_evidence(advance_px: tuple[float, float] | None, pixel_nm: float) -> Evidence:
+def thickness_evidence(
+    advance_px: tuple[float, float] | None, pixel_nm: float, known_nm: float | None = None
+) -> Evidence:
     """Mean slice thickness from the likeness of neighbours; good to about 15 %, never decisive.
 
     Parameters
@@ -171,12 +173,15 @@ def thickness_evidence(advance_px: tuple[float, float] | None, pixel_nm: float) 
         From `SliceSigns.advance_px`.
     pixel_nm
         Width of a pixel.
+    known_nm
+        What others say, for comparison.
     """
     if advance_px is None:
         return Evidence("slice_nm", None, "neighbouring slices are too like or too unlike to tell how thick they are")
     value, sigma = (v * pixel_nm for v in advance_px)
     text = f"neighbours are as alike as slices of {value:.3g} ± {sigma:.2g} nm of an isotropic specimen"
-    return Evidence("slice_nm", float(f"{value:.3g}"), text, numbers={"slice_nm": value, "slice_nm_sigma": sigma})
+    numbers = {"slice_nm": value, "slice_nm_sigma": sigma} | ({"slice_nm_known": known_nm} if known_nm else {})
+    return Evidence("slice_nm", float(f"{value:.3g}"), text, numbers=numbers)
 
 
 def motion_evidence(
