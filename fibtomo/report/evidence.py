@@ -1,4 +1,4 @@
-"""What the slices say of their own acquisition: each verdict with its sentence, and the number beside those expected."""
+"""What the slices say of their own acquisition: each verdict with its sentence, and its number beside those expected."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,12 @@ _LEAD = (
     "Some slices were looked at for signs of how they were taken. All of it supposes that the specimen has no "
     "direction of its own, so that nothing here overrules what you, the project or the images say."
 )
-_TITLES = {"tilt_corrected": "Was the tilt corrected?", "tracked": "Did the field of view follow the face?"}
-_TITLES["slice_nm"] = "How thick are the slices?"
+_TITLES = {
+    "tilt_corrected": "Was the tilt corrected?",
+    "tracked": "Did the field of view follow the face?",
+    "slice_nm": "How thick are the slices?",
+}
+_SAME = 0.03
 
 
 def evidence(data: ReportData) -> Html:
@@ -46,10 +50,10 @@ def _said(item: dict[str, Any]) -> str:
 def _ratio(numbers: dict[str, float]) -> Html | None:
     if "ratio" not in numbers:
         return None
-    marks = [
-        Mark(numbers["expected_uncorrected"], f"not corrected {number(numbers['expected_uncorrected'], 3)}"),
-        Mark(numbers["expected_corrected"], f"tilt corrected {number(numbers['expected_corrected'], 3)}"),
-    ]
+    corrected, raw = numbers["expected_corrected"], numbers["expected_uncorrected"]
+    marks = [Mark(corrected, f"tilt corrected: {number(corrected, 3)}"), Mark(raw, f"not corrected: {number(raw, 3)}")]
+    if abs(corrected - raw) < _SAME:
+        marks = [Mark(corrected, f"either way: {number(corrected, 3)}")]
     label = "length of structures along y / along x, in stored pixels"
     return _gauge(numbers["ratio"], numbers["ratio_sigma"], "", label, marks)
 
@@ -58,8 +62,8 @@ def _motion(numbers: dict[str, float]) -> Html | None:
     if "motion_px" not in numbers:
         return None
     marks = [
-        Mark(0.0, "follows the face 0"),
-        Mark(numbers["fixed_px"], f"fixed {number(numbers['fixed_px'], 3)}"),
+        Mark(0.0, "follows the face: 0"),
+        Mark(numbers["fixed_px"], f"fixed: {number(numbers['fixed_px'], 3)}"),
     ]
     return _gauge(numbers["motion_px"], numbers["motion_px_sigma"], "", "motion / rows per slice", marks)
 
@@ -68,7 +72,7 @@ def _thickness(numbers: dict[str, float]) -> Html | None:
     if "slice_nm" not in numbers:
         return None
     known = numbers.get("slice_nm_known")
-    marks = [Mark(known, f"known {number(known, 3)} nm")] if known else []
+    marks = [Mark(known, f"known: {number(known, 3)} nm")] if known else []
     return _gauge(numbers["slice_nm"], numbers["slice_nm_sigma"], " nm", "slice thickness / nm", marks)
 
 
