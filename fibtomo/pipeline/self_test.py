@@ -50,7 +50,9 @@ def examine(stack: SliceSource) -> SelfTest:
         ``tracked`` (motion of the content; beam shift and stage as logged). Empty for slices that are too small.
     """
     signs = SliceSigns()
-    for first, stop in _runs(stack):
+    runs = _runs(stack)
+    middle = len(runs) // 2  # chooses the tiles, as the first slices may be empty
+    for first, stop in runs[middle:] + runs[:middle]:
         signs.add(stack.read(first, stop))
         if signs.tiles is None:
             return SelfTest()

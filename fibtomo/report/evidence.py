@@ -1,4 +1,4 @@
-"""What the slices say of their own acquisition: each verdict with its sentence, and its number beside those expected."""
+"""What the slices say of their own acquisition: each verdict, and the number measured beside those expected."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,6 @@
 """Mean motion, logs and the decay of likeness: tracked or fixed, and how thick slices are."""
 
+from time import process_time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from fibtomo.core.volume import Calibration, Sourced
 from fibtomo.io.logs import SliceLog
 from fibtomo.ops.isotropy import Isotropy
 from fibtomo.ops.self_test import motion_evidence, thickness_evidence
+from fibtomo.ops.tile_spectra import make_tiles
 from fibtomo.phantom import acquire
 from fibtomo.phantom.specimens import NanoporousMetal
 from fibtomo.pipeline.self_test import examine
@@ -148,3 +150,37 @@ def test_images_on_their_heads_are_warned_about(seen):
     assert found["tracked"].value is None
     assert "--orientation rotated-180" in found["warnings"][0]
     assert seen(run.slices[:, ::-1, ::-1], tilt_corrected=False, orientation="rotated-180")["tracked"].value is False
+
+
+@pytest.mark.parametrize(("n_slices", "bad"), [(1, ()), (3, ()), (24, ()), (5000, (1, 2000))])
+def test_few_slices_are_read_and_few_at_a_time(n_slices, bad):
+    read = []
+
+    class Source:
+        spec = SimpleNamespace(shape=(n_slices, 200, 200))
+        calibration, bad_slices, logs = SCALE, bad, {}
+
+        def read(self, first, stop):
+            read.append(range(first, stop))
+            return np.random.default_rng(first).integers(0, 255, (stop - first, 200, 200), dtype=np.uint8)
+
+    examine(Source())
+    assert sum(map(len, read)) <= 24
+    assert max(map(len, read)) <= 4
+    assert not set(bad) & {k for part in read for k in part}
+
+
+def test_the_work_does_not_grow_with_the_width_of_slices(random_slices):
+    wide = make_tiles(np.zeros((4096, 6000), np.uint8))
+    assert (len(wide.corners), wide.size) == (36, 256)
+    coarse = make_tiles(np.kron(random_slices(1.0, 24, shape=(4, 256, 256))[0], np.ones((8, 8), np.uint8)))
+    assert coarse.binning > 1
+
+
+@pytest.mark.slow
+def test_wide_slices_take_seconds(seen):
+    rng = np.random.default_rng(0)
+    slices = rng.integers(0, 255, (24, 2048, 2048), dtype=np.uint8)
+    before = process_time()
+    seen(slices)
+    assert process_time() - before < 12

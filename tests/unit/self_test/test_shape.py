@@ -248,6 +248,16 @@ def test_empty_slices_say_nothing(seen, value):
     assert not found["warnings"]
 
 
+def test_wide_empty_slices_do_not_end_it(seen):
+    assert seen(np.zeros((2, 1100, 1100), np.uint8))["tilt_corrected"].value is None
+
+
+def test_an_empty_first_slice_does_not_matter(random_slices, seen):
+    slices = random_slices(1.0, 14, noise=0.1)
+    slices[0] = 7
+    assert seen(slices)["tilt_corrected"].value is True
+
+
 def test_noise_and_missing_numbers_say_nothing(seen):
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(8, 128, 128)).astype(np.float32)
