@@ -26,7 +26,7 @@ _STRETCHED = 1.15  # advance from which on foreshortened rows may as well be a s
 _SAME_ADVANCE = 0.22  # relative difference that does not speak against an isotropic specimen
 _WANDER_PX, _MEMORY_SLICES = 0.2, 30.0  # slow drift of an ordinary microscope, per slice
 _FEWEST_STEPS = 4
-_LIGHT_BEHIND = 0.02  # of the ratio, from which on motion is biased by what lies behind the face
+_LIGHT_BEHIND = 0.02  # of the ratio, from which on what lies behind the face biases motion, and the ratio upwards
 _MOTION_DECISIVE = 5.0
 
 
@@ -159,6 +159,9 @@ def tilt_evidence(
         if abs(advance - 1) > _SAME_ADVANCE:
             seen += f"; along z they are {1 / advance:.2f} as long as along x, so that the specimen may be anisotropic"
             clear = False
+    if best and not clear and shape.behind > _LIGHT_BEHIND:
+        text = f"{seen}; no verdict, as what is seen behind the face may lengthen structures along y"
+        return Evidence("tilt_corrected", None, text, numbers=numbers)
     return Evidence("tilt_corrected", best, seen, clear, numbers)
 
 
@@ -221,6 +224,9 @@ def motion_evidence(
         f"the content moves by {moved:+.2f} ± {sigma:.2f} rows per slice; 0 is expected if the field of view follows "
         f"the face, {-shear_px:+.2f} if it is fixed"
     )
+    if shape is not None and shape.behind > _LIGHT_BEHIND:
+        text = f"{seen}; no verdict, as what is seen behind the face moves by itself"
+        return Evidence("tracked", None, text, numbers=numbers), ""
     away = {True: abs(moved) / sigma, False: abs(moved + shear_px) / sigma}
     best = min(away, key=lambda answer: away[answer])
     if abs(moved - shear_px) / sigma < _AGREES and away[best] > _MOTION_DECISIVE:
@@ -230,7 +236,4 @@ def motion_evidence(
         )
     if away[best] > _AGREES or away[not best] < _EXCLUDED:
         return Evidence("tracked", None, f"{seen}; undecided", numbers=numbers), ""
-    behind = shape is not None and shape.behind > _LIGHT_BEHIND
-    if behind:
-        seen += "; light from behind the face may bias this"
-    return Evidence("tracked", best, seen, not behind and away[not best] >= _MOTION_DECISIVE, numbers), ""
+    return Evidence("tracked", best, seen, away[not best] >= _MOTION_DECISIVE, numbers), ""

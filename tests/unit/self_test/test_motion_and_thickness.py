@@ -1,5 +1,6 @@
 """Mean motion, logs and the decay of likeness: tracked or fixed, and how thick slices are."""
 
+from itertools import product
 from time import process_time
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from fibtomo.ops.isotropy import Isotropy
 from fibtomo.ops.self_test import motion_evidence, thickness_evidence
 from fibtomo.ops.tile_spectra import make_tiles
 from fibtomo.phantom import acquire
+from fibtomo.phantom.samples import MILD
 from fibtomo.phantom.specimens import NanoporousMetal
 from fibtomo.pipeline.self_test import examine
 
@@ -68,11 +70,31 @@ def test_motion_the_wrong_way_is_a_warning_and_no_verdict():
     assert "--orientation rotated-180" in warning
 
 
-def test_light_from_behind_takes_the_certainty_of_motion():
+@pytest.mark.parametrize("moved", [-1.2, -0.5, 0.0, 1.2])
+def test_light_from_behind_moves_by_itself(moved):
     behind = Isotropy(0.8, 0.03, 0.0, 900.0, behind=0.05)
-    found, _ = motion_evidence((-1.2, 0.03), FIXED_PX, 200, behind)
-    assert (found.value, found.decisive) == (False, False)
+    found, warning = motion_evidence((moved, 0.03), FIXED_PX, 200, behind)
+    assert (found.value, found.decisive, warning) == (None, False, "")
     assert "behind" in found.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decay_nm", [60.0, 150.0, 400.0])
+@pytest.mark.parametrize("wavelength_nm", [90.0, 150.0])
+def test_empty_pores_mislead_about_nothing(seen, decay_nm, wavelength_nm):
+    for corrected, tracked, solid in product((True, False), (True, False), (0.3, 0.5)):
+        run = acquire(
+            NanoporousMetal(greys=(0.1, 0.72), wavelength_nm=wavelength_nm, solid_fraction=solid, seed=int(decay_nm)),
+            shape=(24, 224, 256),
+            tilt_corrected=corrected,
+            tracked=tracked,
+            artefacts={**MILD, "shine_through": {"decay_nm": decay_nm}, "edge_rim": {"gain": 0.2}},
+            oversample=1,
+        )
+        found = seen(run.slices, tilt_corrected=corrected)
+        assert found["tilt_corrected"].value in (corrected, None), found["tilt_corrected"].text
+        assert found["tracked"].value in (tracked, None), found["tracked"].text
+        assert not found["warnings"]
 
 
 def test_no_motion_without_aligned_neighbours():
