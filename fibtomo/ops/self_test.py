@@ -159,7 +159,8 @@ def tilt_evidence(
         if abs(advance - 1) > _SAME_ADVANCE:
             seen += f"; along z they are {1 / advance:.2f} as long as along x, so that the specimen may be anisotropic"
             clear = False
-    if best and not clear and shape.behind > _LIGHT_BEHIND:
+    deep = shape.behind > _LIGHT_BEHIND or (advance is not None and advance < 1 - _SAME_ADVANCE)
+    if best and not clear and deep:
         text = f"{seen}; no verdict, as what is seen behind the face may lengthen structures along y"
         return Evidence("tilt_corrected", None, text, numbers=numbers)
     return Evidence("tilt_corrected", best, seen, clear, numbers)

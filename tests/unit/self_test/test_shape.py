@@ -299,5 +299,6 @@ def test_light_from_behind_lengthens_and_so_never_hints_at_a_correction():
     behind = Isotropy(0.93, 0.045, 0.0, 900.0, behind=0.06)
     assert tilt_evidence(behind, face_angle_deg=38.0).value is None
     assert tilt_evidence(shape_of(0.93, 0.045), face_angle_deg=38.0).value is True
+    assert tilt_evidence(shape_of(0.93, 0.045), face_angle_deg=38.0, advance=0.68).value is None
     assert tilt_evidence(Isotropy(0.85, 0.045, 0.0, 900.0, behind=0.06), face_angle_deg=38.0).value is False
     assert tilt_evidence(Isotropy(1.0, 0.04, 0.0, 900.0, behind=0.06), face_angle_deg=38.0).decisive
