@@ -83,6 +83,7 @@ def with_evidence(calibration: Calibration, evidence: Sequence[Evidence]) -> tup
     What is not known is filled in: as "measured" where the evidence is decisive, else as a "guess" (the orientation,
     which mirrors or turns the specimen, only by decisive evidence). What is known is never changed; but where decisive
     evidence contradicts anything that the user did not state, it becomes a "guess", which must be settled or accepted.
+    Why the slices cannot tell something is noted.
 
     Returns
     -------
@@ -91,7 +92,10 @@ def with_evidence(calibration: Calibration, evidence: Sequence[Evidence]) -> tup
     """
     findings: list[Finding] = []
     for item in evidence:
-        if item.value is None or calibration.others.get("in_voxels"):
+        if calibration.others.get("in_voxels"):
+            continue
+        if item.value is None:
+            findings.append(Finding("evidence", f"{item.fact}: {item.text}", "note", asks=item.fact))
             continue
         if getattr(calibration, item.fact):
             fact, finding = _compared(calibration, item)

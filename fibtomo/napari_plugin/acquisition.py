@@ -1,5 +1,6 @@
 """What is known of the chosen stack, and fields for what its files do not say."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -9,9 +10,11 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButto
 from fibtomo.core.volume import ORIENTATIONS, Sourced
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.describe import describe
+from fibtomo.io.findings import Finding
 from fibtomo.io.stack import Stack
 
 _AS_READ = "as the files say"
+_SEEN = ("evidence", "evidence-contradiction", "self-test")
 _ANSWERS = {_AS_READ: None, "yes": True, "no": False}
 
 
@@ -19,11 +22,16 @@ class AcquisitionBox(QWidget):
     """Facts of a stack with their origins; what the user states here outranks them."""
 
     changed = Signal()
+    asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.facts = QLabel()
-        self.facts.setWordWrap(True)
+        self.facts, self.seen = QLabel(), QLabel()
+        for label in (self.facts, self.seen):
+            label.setWordWrap(True)
+        self.ask_slices = QPushButton("Ask the slices")
+        self.ask_slices.setToolTip("Look in some slices for signs of tilt correction, slice thickness and tracking")
+        self.ask_slices.clicked.connect(self.asked)
         self.voxel, self.angle, self.accepted = QLineEdit(), QLineEdit(), QLineEdit()
         self.overtilt, self.face, self.sample = QLineEdit(), QLineEdit(), QLineEdit()
         self.tilt, self.tracked, self.orientation = QComboBox(), QComboBox(), QComboBox()
@@ -58,12 +66,16 @@ class AcquisitionBox(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.facts)
+        whole.addWidget(self.seen)
+        whole.addWidget(self.ask_slices)
         whole.addWidget(self.more)
         whole.addWidget(fields)
         self.show_stack(None)
 
     def show_stack(self, stack: Stack | None) -> None:
         """Show what is known of `stack`."""
+        self.show_seen(())
+        self.ask_slices.setEnabled(stack is not None)
         if stack is None:
             self.facts.setText("Open a folder of slices, or take a sample from File ▸ Open Sample.")
             self.facts.setToolTip("")
@@ -78,6 +90,12 @@ class AcquisitionBox(QWidget):
         self.angle.setPlaceholderText(_said(c.column_angle_deg, "unknown", "°"))
         for box, fact in ((self.tilt, c.tilt_corrected), (self.tracked, c.tracked)):
             box.setItemText(0, f"as the files say ({_said(fact, 'unknown')})")
+
+    def show_seen(self, findings: Sequence[Finding]) -> None:
+        """Show what the slices say, contradictions and warnings first."""
+        said = sorted((f for f in findings if f.kind in _SEEN), key=lambda f: f.severity == "note")
+        self.seen.setText("\n".join(f.message if f.severity == "note" else f"⚠ {f.message}" for f in said))
+        self.seen.setVisible(bool(said))
 
     def clear(self) -> None:
         """Forget what the user stated."""

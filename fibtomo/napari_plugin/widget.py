@@ -119,6 +119,7 @@ class FibtomoWidget(QWidget):
         self.open_button.clicked.connect(self._open)
         self.stack_choice.currentIndexChanged.connect(self._chosen)
         self.acquisition.changed.connect(self._restate)
+        self.acquisition.asked.connect(self.ask_slices)
         self.pipeline.failed.connect(self._report)
         self.preview_button.clicked.connect(self.preview)
         self.runs.run_clicked.connect(self.run)
@@ -199,6 +200,20 @@ class FibtomoWidget(QWidget):
             return
         if shown[0] in self._stacks:
             self.stack_choice.setCurrentIndex(self._stacks.index(shown[0]))
+
+    def ask_slices(self) -> None:
+        """Look beside the window for what the slices say of their acquisition."""
+        try:
+            stack = self.stack()
+        except FibtomoError as error:
+            self._report(error)
+            return
+        self._start(Job(partial(api.look_at, stack)), self._show_seen, "asking the slices …")
+
+    @Slot(object)
+    def _show_seen(self, stack: Stack) -> None:
+        self.acquisition.show_seen(stack.problems)
+        self._say("" if stack.evidence else "the slices were not asked: they are in voxels, or too small")
 
     # -- preview --------------------------------------------------------------------------------------------
 
@@ -303,6 +318,7 @@ class FibtomoWidget(QWidget):
         job.finished.connect(self._ended)
         self.destroyed.connect(job.stop)
         self.preview_button.setEnabled(False)
+        self.acquisition.ask_slices.setEnabled(False)
         self.runs.start.setEnabled(False)
         self._say(text)
         job.begin()
@@ -311,6 +327,7 @@ class FibtomoWidget(QWidget):
     def _ended(self) -> None:
         self.job = self.observer = None
         self.preview_button.setEnabled(True)
+        self.acquisition.ask_slices.setEnabled(self.layer() is not None)
         self.runs.set_running(False)
 
     @Slot(object)

@@ -51,23 +51,33 @@ def cross_power(
     steps_px
         (dy, dx) from slice to slice, of the pairs of neighbours that could be aligned.
     """
-    band = make_band(run[0].shape)
-    whole = [slice_spectrum(image, band) for image in run]
+    shifts = _shifts(run)
     sums: list[list[Float]] = [[] for _ in run]
-    steps: list[tuple[float, float]] = []
     for i in range(len(run)):
         power = (np.abs(spectra[i]) ** 2).mean(axis=0, dtype=np.float64)
         sums[0].append(power - noise_level(power, tiles))
-        for j in range(i + 1, len(run)):
-            pair = pair_shift(whole[i], whole[j], band)
-            if pair.confidence < _LEAST_CONFIDENCE:
-                continue
-            if j == i + 1:
-                steps.append(pair.shift_px)
-            dy, dx = (2 * np.pi * v / tiles.binning for v in pair.shift_px)
-            turn = np.exp(1j * (tiles.fy * dy + tiles.fx * dx)).astype(np.complex64)
-            sums[j - i].append((np.conj(spectra[i]) * spectra[j] * turn).real.mean(axis=0, dtype=np.float64))
+    for (i, j), shift in shifts.items():
+        dy, dx = (2 * np.pi * v / tiles.binning for v in shift)
+        turn = np.exp(1j * (tiles.fy * dy + tiles.fx * dx)).astype(np.complex64)
+        sums[j - i].append((np.conj(spectra[i]) * spectra[j] * turn).real.mean(axis=0, dtype=np.float64))
+    steps = [shift for (i, j), shift in shifts.items() if j == i + 1]
     return [np.mean(parts, axis=0) if parts else None for parts in sums], steps
+
+
+def _shifts(run: Sequence[Any]) -> dict[tuple[int, int], tuple[float, float]]:
+    """Shift from slice i to slice j by (i, j): measured, or that of the steps between where they are too unlike."""
+    band = make_band(run[0].shape)
+    whole = [slice_spectrum(image, band) for image in run]
+    found: dict[tuple[int, int], tuple[float, float]] = {}
+    for lag in range(1, len(run)):
+        for i in range(len(run) - lag):
+            pair, middle = pair_shift(whole[i], whole[i + lag], band), i + lag - 1
+            if pair.confidence >= _LEAST_CONFIDENCE:
+                found[i, i + lag] = pair.shift_px
+            elif lag > 1 and (i, middle) in found and (middle, i + lag) in found:
+                (y, x), (dy, dx) = found[i, middle], found[middle, i + lag]
+                found[i, i + lag] = y + dy, x + dx
+    return found
 
 
 def measure_advance(

@@ -22,7 +22,8 @@ _ABOVE_NOISE = 2.0
 _ORDER = 6  # of the polynomial in log frequency that stands for F
 _ITERATIONS, _STEP, _DONE = 30, 0.1, 2e-4
 _RATIO_LIMITS, _SURE_LIMITS = (0.4, 2.5), (0.5, 2.0)
-_BLUR_PX2, _BLUR_SPREAD_PX2 = 0.6, 1.0  # variance of the beam, expected and give or take
+_BEAM_PX2, _BEAM_SPREAD_PX2 = 0.6, 1.0  # variance of the beam, expected and give or take
+_ALIKE = 2.25  # frequencies of a tile that the taper makes one
 _MODEL_ERROR = 0.02  # of the ratio, from what no model has: depth of focus, detector, few shapes
 _BEHIND_ERROR = 0.7  # share of the effect of light from behind that may be left
 _LEAST_FEATURES = 60
@@ -105,50 +106,56 @@ def _fitted(power: Float, tiles: Tiles) -> Isotropy | None:
     if len(fit.y) < _FEWEST_MODES:
         return None
     groups = [blocks[part].sum(axis=0) for part in np.array_split(np.arange(len(blocks)), min(_GROUPS, len(blocks)))]
-    shape, sigma, residual = _with_error(fit, mean, len(blocks), groups)
+    shape, sigma = _with_error(fit, mean, len(blocks), groups)
     features = len(power) * len(tiles.corners) * tiles.size**2 / (8.0 * wavelength**2)
-    doubts = _doubts(fit, mean, shape, float(sigma[1]), residual, features)
+    doubts = _doubts(fit, mean, shape, float(sigma[1]), features)
     middle = float(np.sqrt(low * high))
     parts = [_Fit(mean, tiles, *ends, order=4) for ends in ((low, 1.15 * middle), (middle / 1.15, high))]
     if min(len(part.y) for part in parts) >= _FEWEST_MODES:
-        (long, _), long_sigma, _ = _with_error(parts[0], mean, len(blocks), groups)
-        (short, _), short_sigma, _ = _with_error(parts[1], mean, len(blocks), groups)
-        error = float(np.hypot(long_sigma[0], short_sigma[0]))
+        (coarse, coarse_sigma), (fine, fine_sigma) = (_with_error(part, mean, len(blocks), groups) for part in parts)
+        error = float(np.hypot(coarse_sigma[0], fine_sigma[0]))
+        long, short = coarse.s, fine.s
         inside = all(_SURE_LIMITS[0] < part < _SURE_LIMITS[1] for part in (long, short))
         if inside and abs(long - short) > _MOST_SCALE_CHANGE + _SCALE_SIGMA * error:
             doubts.append(f"coarse structures have another shape than fine ones ({long:.2f} and {short:.2f})")
-    return Isotropy(shape[0], float(sigma[0]), shape[1], features, 0.0, tuple(doubts))
+    return Isotropy(shape.s, float(sigma[0]), shape.q, features, 0.0, tuple(doubts))
 
 
-def _with_error(
-    fit: "_Fit", mean: Float, blocks: int, groups: "list[Float]"
-) -> tuple[tuple[float, float], Float, float]:
-    """Ratio and skew, their jackknife standard deviations, and the residual."""
-    shape, residual = fit(mean)
+def _with_error(fit: "_Fit", mean: Float, blocks: int, groups: "list[Float]") -> "tuple[_Shape, Float]":
+    """Shape, and errors of ratio and skew: those of a jackknife, and of the beam."""
+    shape = fit(mean)
     left_out = ((mean * blocks - part) / (blocks * (1 - 1 / max(len(groups), 2))) for part in groups)
-    replicas = np.array([fit(part, shape, iterations=2)[0] for part in left_out])
-    return shape, np.sqrt((len(groups) - 1) * replicas.var(axis=0)), residual
+    replicas = [fit(part, shape, iterations=2) for part in left_out]
+    spread = np.array([(replica.s, replica.q) for replica in replicas]).var(axis=0)
+    return shape, np.hypot(np.sqrt((len(groups) - 1) * spread), fit.beam_error(mean, shape))
 
 
-def _doubts(
-    fit: "_Fit", power: Float, shape: tuple[float, float], skew_sigma: float, residual: float, features: float
-) -> list[str]:
+def _doubts(fit: "_Fit", power: Float, shape: "_Shape", skew_sigma: float, features: float) -> list[str]:
     """Signs of a structure with directions of its own: lamellae, lattices, leaning grains."""
-    ratio, skew = shape
     found = []
     if features < _LEAST_FEATURES:
         found.append(f"only about {features:.0f} structures are in view")
-    if not _RATIO_LIMITS[0] < ratio < _RATIO_LIMITS[1] or residual > _MOST_RESIDUAL:
+    if not _RATIO_LIMITS[0] < shape.s < _RATIO_LIMITS[1] or shape.residual > _MOST_RESIDUAL:
         found.append("the structure is a lattice or has directions of its own")
     elif abs(quarters := fit.quarters(power, shape)) > _MOST_QUARTERS:
         found.append(f"the structure has directions of its own (fourth harmonic {quarters:+.2f})")
-    if abs(skew) > max(_MOST_SKEW, _SKEW_SIGMA * skew_sigma):
-        found.append(f"structures lean in the plane of the slices ({skew:+.2f})")
+    if abs(shape.q) > max(_MOST_SKEW, _SKEW_SIGMA * skew_sigma):
+        found.append(f"structures lean in the plane of the slices ({shape.q:+.2f})")
     return found
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """Ratio s, skew q and variance of the beam in binned pixels, and the root mean square residual of log P."""
+
+    s: float = 1.0
+    q: float = 0.0
+    beam_px2: float = _BEAM_PX2
+    residual: float = 1.0
+
+
 class _Fit:
-    """Least squares of log P = G(log √(fx² + 2 q fx fy + s² fy²)) − (2π σ)² f² for ratio s, skew q and beam σ."""
+    """Least squares of log P = G(log √(fx² + 2 q fx fy + s² fy²)) − (2π)² beam f²."""
 
     def __init__(self, power: Float, tiles: Tiles, low: float, high: float, order: int = _ORDER) -> None:
         radius = np.hypot(tiles.fy, tiles.fx)
@@ -157,38 +164,39 @@ class _Fit:
         self.y, self.x = tiles.fy[self.keep], tiles.fx[self.keep]
         self.tiles, self.order = tiles, order
         self.ends = float(np.log(0.7 * low)), float(np.log(1.3 * high))
+        self.blur = -((2 * np.pi) ** 2) * (self.x**2 + self.y**2)
 
-    def __call__(
-        self, power: Float, start: tuple[float, float] = (1.0, 0.0), iterations: int = _ITERATIONS
-    ) -> tuple[tuple[float, float], float]:
-        """Ratio and skew, and the root mean square residual of log P."""
+    def __call__(self, power: Float, start: _Shape = _Shape(), iterations: int = _ITERATIONS) -> _Shape:
+        """Shape of the structure, by Gauss and Newton."""
         weight, log_power = self._data(power)
-        s, q = start
-        residual = 1.0
+        shape = start
         for _ in range(iterations):
-            base, slope = self._model(log_power, weight, s, q)
-            columns, size = self._columns(base, slope, s, q), base.shape[1]
-            rows, right = columns * weight[:, None], log_power * weight
-            # the variance of the beam is known roughly, in units of what the fit leaves open
-            prior = np.zeros(columns.shape[1])
-            prior[-1] = max(residual, 0.02) / _BLUR_SPREAD_PX2
-            rows, right = np.vstack([rows, prior]), np.append(right, _BLUR_PX2 * prior[-1])
-            solution = _least_squares(rows, right)
+            columns = self._columns(log_power, weight, shape)
+            prior = self._prior(columns, shape.residual)
+            rows = np.vstack([columns * weight[:, None], prior])
+            solution = _least_squares(rows, np.append(log_power * weight, _BEAM_PX2 * prior[-1]))
             left = (log_power - columns @ solution) * weight
-            residual = float(np.sqrt((left**2).sum() / (weight**2).sum()))
-            step = solution[size : size + 2].clip(-_STEP, _STEP)
-            s = float(np.clip(s + step[0], *_RATIO_LIMITS))
-            q = float(np.clip(q + step[1], -0.8 * s, 0.8 * s))
+            step = solution[-3:-1].clip(-_STEP, _STEP)
+            s = float(np.clip(shape.s + step[0], *_RATIO_LIMITS))
+            q = float(np.clip(shape.q + step[1], -0.8 * s, 0.8 * s))
+            shape = _Shape(s, q, float(solution[-1]), float(np.sqrt((left**2).sum() / (weight**2).sum())))
             if np.abs(step).max() < _DONE:
                 break
-        return (s, q), residual
+        return shape
 
-    def quarters(self, power: Float, shape: tuple[float, float]) -> float:
+    def beam_error(self, power: Float, shape: _Shape) -> Float:
+        """Errors of ratio and skew from a beam that is wider or narrower than expected."""
+        weight, log_power = self._data(power)
+        columns = self._columns(log_power, weight, shape)
+        prior = self._prior(columns, shape.residual)
+        wider = _least_squares(np.vstack([columns * weight[:, None], prior]), np.append(0.0 * weight, prior[-1]))
+        return np.asarray(wider[-3:-1] * _BEAM_SPREAD_PX2)
+
+    def quarters(self, power: Float, shape: _Shape) -> float:
         """Amplitude of cos 4φ in log P once ratio, skew and beam are fitted."""
         weight, log_power = self._data(power)
-        base, slope = self._model(log_power, weight, *shape)
-        angle = np.arctan2(shape[0] * self.y, self.x)
-        columns = np.column_stack([self._columns(base, slope, *shape), np.cos(4 * angle)])
+        angle = np.arctan2(shape.s * self.y, self.x)
+        columns = np.column_stack([self._columns(log_power, weight, shape), np.cos(4 * angle)])
         return float(_least_squares(columns * weight[:, None], log_power * weight)[-1])
 
     def _data(self, power: Float) -> tuple[Float, Float]:
@@ -196,25 +204,25 @@ class _Fit:
         weight = np.clip(1 - noise_level(power, self.tiles) / kept, 0.02, 1.0)
         return weight, np.log(kept * weight)
 
-    def _model(self, log_power: Float, weight: Float, s: float, q: float) -> tuple[Float, Float]:
-        """Polynomials in log frequency, and the slope of the fitted one."""
+    def _columns(self, log_power: Float, weight: Float, shape: _Shape) -> Float:
+        """Polynomials in log frequency, and derivatives of log P by ratio, skew and beam."""
         from numpy.polynomial import chebyshev
 
+        square = np.maximum(self.x**2 + 2 * shape.q * self.x * self.y + (shape.s * self.y) ** 2, 1e-9)
         scale = 2 / (self.ends[1] - self.ends[0])
-        at = (0.5 * np.log(self._square(s, q)) - self.ends[0]) * scale - 1
+        at = (0.5 * np.log(square) - self.ends[0]) * scale - 1
         base = chebyshev.chebvander(at, self.order)
-        found = _least_squares(base * weight[:, None], log_power * weight)
+        sharp = log_power - shape.beam_px2 * self.blur
+        found = _least_squares(base * weight[:, None], sharp * weight)
         slope = chebyshev.chebval(at, chebyshev.chebder(found)) * scale
-        return base, np.asarray(slope)
+        by_ratio, by_skew = slope * shape.s * self.y**2 / square, slope * self.x * self.y / square
+        return np.column_stack([base, by_ratio, by_skew, self.blur])
 
-    def _columns(self, base: Float, slope: Float, s: float, q: float) -> Float:
-        square = self._square(s, q)
-        by_ratio, by_skew = slope * s * self.y**2 / square, slope * self.x * self.y / square
-        blur = -((2 * np.pi) ** 2) * (self.x**2 + self.y**2 - square / s)  # an isotropic part is one of the base
-        return np.column_stack([base, by_ratio, by_skew, blur])
-
-    def _square(self, s: float, q: float) -> Float:
-        return np.asarray(np.maximum(self.x**2 + 2 * q * self.x * self.y + (s * self.y) ** 2, 1e-9))
+    def _prior(self, columns: Float, residual: float) -> Float:
+        """What is known of the beam as one more row, in units of what the fit leaves open."""
+        prior = np.zeros(columns.shape[1])
+        prior[-1] = max(residual, 0.02) * _ALIKE**0.5 / _BEAM_SPREAD_PX2
+        return prior
 
 
 def _least_squares(rows: Float, right: Float) -> Float:

@@ -26,8 +26,7 @@ _STRETCHED = 1.15  # advance from which on foreshortened rows may as well be a s
 _SAME_ADVANCE = 0.22  # relative difference that does not speak against an isotropic specimen
 _WANDER_PX, _MEMORY_SLICES = 0.2, 30.0  # slow drift of an ordinary microscope, per slice
 _FEWEST_STEPS = 4
-_LIGHT_BEHIND = 0.02  # of the ratio, from which on motion is biased by what lies behind the face
-_FLOW_ERROR = 0.4  # of the shear, by which such light biases the motion
+_LIGHT_BEHIND = 0.02  # of the ratio, from which on what lies behind the face biases motion, and the ratio upwards
 _MOTION_DECISIVE = 5.0
 
 
@@ -163,10 +162,16 @@ def tilt_evidence(
         if abs(advance - 1) > _SAME_ADVANCE:
             seen += f"; along z they are {1 / advance:.2f} as long as along x, so that the specimen may be anisotropic"
             clear = False
+    deep = shape.behind > _LIGHT_BEHIND or (advance is not None and advance < 1 - _SAME_ADVANCE)
+    if best and not clear and deep:
+        text = f"{seen}; no verdict, as what is seen behind the face may lengthen structures along y"
+        return Evidence("tilt_corrected", None, text, numbers=numbers)
     return Evidence("tilt_corrected", best, seen, clear, numbers)
 
 
-def thickness_evidence(advance_px: tuple[float, float] | None, pixel_nm: float) -> Evidence:
+def thickness_evidence(
+    advance_px: tuple[float, float] | None, pixel_nm: float, known_nm: float | None = None
+) -> Evidence:
     """Mean slice thickness from the likeness of neighbours; good to about 15 %, never decisive.
 
     Parameters
@@ -175,12 +180,15 @@ def thickness_evidence(advance_px: tuple[float, float] | None, pixel_nm: float) 
         From `SliceSigns.advance_px`.
     pixel_nm
         Width of a pixel.
+    known_nm
+        What others say, for comparison.
     """
     if advance_px is None:
         return Evidence("slice_nm", None, "neighbouring slices are too like or too unlike to tell how thick they are")
     value, sigma = (v * pixel_nm for v in advance_px)
     text = f"neighbours are as alike as slices of {value:.3g} ± {sigma:.2g} nm of an isotropic specimen"
-    return Evidence("slice_nm", float(f"{value:.3g}"), text, numbers={"slice_nm": value, "slice_nm_sigma": sigma})
+    numbers = {"slice_nm": value, "slice_nm_sigma": sigma} | ({"slice_nm_known": known_nm} if known_nm else {})
+    return Evidence("slice_nm", float(f"{value:.3g}"), text, numbers=numbers)
 
 
 def motion_evidence(
@@ -215,16 +223,14 @@ def motion_evidence(
         return Evidence("tracked", None, "too few neighbouring slices could be aligned to tell how they move"), ""
     moved, error = motion_px
     sigma = float(np.hypot(error, _WANDER_PX * min(1.0, (2 * _MEMORY_SLICES / max(n_slices, 1)) ** 0.5)))
-    behind = shape is not None and shape.behind > _LIGHT_BEHIND
-    if behind:
-        sigma = float(np.hypot(sigma, _FLOW_ERROR * shear_px))
     numbers = {"motion_px": moved, "motion_px_sigma": sigma, "fixed_px": -shear_px}
     seen = (
         f"the content moves by {moved:+.2f} ± {sigma:.2f} rows per slice; 0 is expected if the field of view follows "
         f"the face, {-shear_px:+.2f} if it is fixed"
     )
-    if behind:
-        seen += "; light from behind the face may bias this"
+    if shape is not None and shape.behind > _LIGHT_BEHIND:
+        text = f"{seen}; no verdict, as what is seen behind the face moves by itself"
+        return Evidence("tracked", None, text, numbers=numbers), ""
     away = {True: abs(moved) / sigma, False: abs(moved + shear_px) / sigma}
     best = min(away, key=lambda answer: away[answer])
     if abs(moved - shear_px) / sigma < _AGREES and away[best] > _MOTION_DECISIVE:
@@ -234,4 +240,4 @@ def motion_evidence(
         )
     if away[best] > _AGREES or away[not best] < _EXCLUDED:
         return Evidence("tracked", None, f"{seen}; undecided", numbers=numbers), ""
-    return Evidence("tracked", best, seen, not behind and away[not best] >= _MOTION_DECISIVE, numbers), ""
+    return Evidence("tracked", best, seen, away[not best] >= _MOTION_DECISIVE, numbers), ""

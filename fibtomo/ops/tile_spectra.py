@@ -16,6 +16,7 @@ _CURTAIN_WEDGE_DEG, _SCAN_WEDGE_DEG = 9.0, 7.0  # half-angles about the x and th
 _FEWEST_PERIODS = 1.6  # of a wave in a tile, along y and along x
 _CORNER = 0.42, 0.2  # radius and coordinate of the frequencies at which only noise is left
 _TAILS_PERCENT = 0.5, 99.5  # charging and dirt beyond are levelled
+_SAMPLE = 250_000  # pixels of a slice whose greys are counted
 _BIN_ABOVE_PX = 20.0  # typical wavelength from which on pixels are averaged
 _FINEST_PX = 8.0
 
@@ -59,7 +60,7 @@ def make_tiles(image: Any) -> Tiles | None:
     while tiles is not None and min(image.shape) // (2 * binning) >= 2 * _LARGEST_PX:
         power = (np.abs(tile_spectra(image, tiles)) ** 2).mean(axis=0)
         wavelength = typical_wavelength_px(power, tiles)
-        if not wavelength > _BIN_ABOVE_PX:
+        if not _BIN_ABOVE_PX < wavelength < float("inf"):
             break
         binning *= min(2, max(1, int(wavelength / _FINEST_PX)))
         tiles = _tiles(image.shape, binning)
@@ -100,7 +101,7 @@ def tile_spectra(image: Any, tiles: Tiles, *, bright: bool = False) -> NDArray[n
     b = tiles.binning
     rows, cols = image.shape[0] // b * b, image.shape[1] // b * b
     grey = np.asarray(image[:rows, :cols], dtype=np.float32)
-    grey = grey.clip(*np.percentile(grey[::2, ::2], _TAILS_PERCENT))
+    grey = grey.clip(*np.percentile(_sample(grey), _TAILS_PERCENT))
     if b > 1:
         grey = grey.reshape(rows // b, b, cols // b, b).mean(axis=(1, 3))
     if bright:
@@ -111,7 +112,14 @@ def tile_spectra(image: Any, tiles: Tiles, *, bright: bool = False) -> NDArray[n
     return spectra
 
 
+def _sample(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every so many pixels, as many as make a steady histogram."""
+    step = max(1, int((grey.size / _SAMPLE) ** 0.5))
+    return grey[::step, ::step]
+
+
 def _bright_limit(grey: NDArray[np.float32]) -> float:
+    grey = _sample(grey)
     counts, edges = np.histogram(grey, bins=256)
     threshold = float(multi_otsu(counts, edges)[0]) if np.ptp(grey) > 0 else float(grey.max())
     above = grey[grey > threshold]

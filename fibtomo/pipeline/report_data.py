@@ -53,6 +53,7 @@ def report_data(
         metadata=[tuple(row) for row in record["input"]["values"]],
         warnings=list(record["input"]["warnings"]),
         assumptions=list(record["input"]["assumptions"]),
+        evidence=list(record["input"].get("evidence", ())),
         drift=Drift.from_csv(drift_path) if drift_path.is_file() else None,
         thickness=record["tables"].get("thickness"),
         face=record["tables"].get("face"),

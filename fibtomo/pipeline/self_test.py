@@ -50,7 +50,9 @@ def examine(stack: SliceSource) -> SelfTest:
         ``tracked`` (motion of the content; beam shift and stage as logged). Empty for slices that are too small.
     """
     signs = SliceSigns()
-    for first, stop in _runs(stack):
+    runs = _runs(stack)
+    middle = len(runs) // 2  # chooses the tiles, as the first slices may be empty
+    for first, stop in runs[middle:] + runs[:middle]:
         signs.add(stack.read(first, stop))
         if signs.tiles is None:
             return SelfTest()
@@ -61,7 +63,7 @@ def examine(stack: SliceSource) -> SelfTest:
     seen_over_known = advance[0] * width / c.slice_nm.value if advance and c.pixel_nm and c.slice_nm else None
     evidence = [tilt_evidence(shape, height / width, face_angle_deg(c), seen_over_known)]
     if c.pixel_nm:
-        evidence.append(thickness_evidence(advance, float(width)))
+        evidence.append(thickness_evidence(advance, float(width), c.slice_nm.value))
     fixed = _fixed_field(c, evidence[0])
     if fixed is None or not fixed.face_angle_deg:
         return SelfTest(tuple(evidence))

@@ -145,6 +145,33 @@ def bar_chart(rows: Sequence[tuple[str, float, str]]) -> Html:
     return _svg(parts, len(rows) * row_px + 4, "Time per stage")
 
 
+def gauge(value: float, sigma: float, text: str, x_label: str, marks: Sequence[Mark]) -> Html:
+    """Draw one measured value ± sigma with `text` beside it, between the values that `marks` say are expected."""
+    height, middle = 112, (_TOP + 70.0) / 2
+    reach = [np.array([value - 2 * sigma, value + 2 * sigma, *(mark.x for mark in marks)])]
+    plot = _Plot(_span(reach, 0.18), (0.0, 1.0), height)
+    parts = []
+    for place in ticks(*plot.x, about=10):
+        at = float(plot.across(place))
+        parts.append(tag("line", class_="axis", x1=_px(at), x2=_px(at), y1=_px(plot.floor), y2=_px(plot.floor + 4)))
+        parts.append(_text(_tick(place), at, plot.floor + 17, "middle"))
+    parts.append(tag("line", class_="axis", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_px(plot.floor), y2=_px(plot.floor)))
+    parts.append(_text(x_label, (_LEFT + WIDTH - _RIGHT) / 2, plot.floor + 35, "middle", "name"))
+    for mark in marks:
+        parts.append(tag("line", class_="mark", **_vertical(plot, mark.x)))
+        parts.append(_text(mark.label, float(plot.across(mark.x)), _TOP - 8, "middle"))
+    low, at, high = (float(v) for v in plot.across([value - sigma, value, value + sigma]))
+    parts.append(tag("line", class_="error s0", x1=_px(low), x2=_px(high), y1=_px(middle), y2=_px(middle)))
+    parts += [
+        tag("line", class_="error s0", x1=_px(end), x2=_px(end), y1=_px(middle - 6), y2=_px(middle + 6))
+        for end in (low, high)
+    ]
+    parts.append(tag("circle", class_="dot", cx=_px(at), cy=_px(middle), r=5))
+    fits = high + 12 + _LETTER_PX * len(text) < WIDTH - _RIGHT
+    parts.append(_text(text, high + 12 if fits else low - 12, middle + 4, "start" if fits else "end", "value"))
+    return _svg(parts, height, f"{text}: {x_label}")
+
+
 def _svg(parts: Sequence[Html], height: int, title: str) -> Html:
     return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="chart")
 

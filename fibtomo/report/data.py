@@ -21,6 +21,8 @@ class ReportData:
         (name, value, origin, confidence) of everything that was read or believed.
     warnings, assumptions, notes
         Sentences for the reader; warnings and assumptions stand at the top.
+    evidence
+        What the slices say: dictionaries with ``fact``, ``value``, ``text``, ``decisive`` and ``numbers``.
     drift
         Object with ``shifts_px`` (n, 2), ``sigma_px``, ``confidence``, ``bad_slices``, ``identifiable``, ``notes``.
     thickness
@@ -63,6 +65,7 @@ class ReportData:
     metadata: list[tuple[str, Any, str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = field(default_factory=list)
     drift: Any = None
     thickness: dict[str, Any] | None = None
     face: dict[str, Any] | None = None

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from fibtomo.errors import OutputError
-from fibtomo.report import face, gallery, motion, sections, thickness
+from fibtomo.report import evidence, face, gallery, motion, sections, thickness
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Html, tag
 
@@ -59,6 +59,7 @@ def build(data: ReportData) -> str:
         sections.measurements(data),
         sections.objects(data),
         sections.metadata(data),
+        evidence.evidence(data),
         sections.timings(data),
         sections.notes(data),
         sections.repeat(data),

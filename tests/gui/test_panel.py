@@ -32,6 +32,22 @@ def layer(panel, name):
     return panel.viewer.layers[name]
 
 
+def test_the_slices_are_asked_beside_the_window(panel, finish):
+    box = panel.acquisition
+    assert box.ask_slices.isEnabled()
+    assert box.seen.text() == ""
+    box.ask_slices.click()
+    assert not box.ask_slices.isEnabled()
+    finish(panel)
+    assert box.ask_slices.isEnabled()
+    for fact in ("tilt_corrected", "slice_nm"):
+        assert any(line.lstrip("⚠ ").startswith(fact) for line in box.seen.text().splitlines())
+    box.tilt.setCurrentText("yes")
+    box.show_stack(None)
+    assert box.seen.text() == ""
+    assert not box.ask_slices.isEnabled()
+
+
 class TestPreview:
     def test_stage_on_the_slices_in_view(self, window, slices, finish):
         window.pipeline.choice.setCurrentText("only denoise.gaussian")

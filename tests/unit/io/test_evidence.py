@@ -77,8 +77,10 @@ def test_a_hint_against_metadata_is_a_note():
     assert finding.severity == "note"
 
 
-def test_undecided_images_say_nothing():
-    assert with_evidence(SCALE, [Evidence("tracked", None, "too few slices")]) == (SCALE, [])
+def test_undecided_images_change_nothing_but_say_why():
+    weighed, finding = only(Evidence("tracked", None, "too few slices"))
+    assert weighed == SCALE
+    assert (finding.severity, finding.message, finding.asks) == ("note", "tracked: too few slices", "tracked")
 
 
 def test_in_voxels_nothing_is_weighed():
