@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import to_host
 from fibtomo.ops.correlation import pair_shift
+from fibtomo.ops.slice_pixels import thumbnail
 from fibtomo.ops.spectra import make_band, slice_spectrum
 from fibtomo.ops.thresholds import multi_otsu
 
@@ -20,7 +21,6 @@ Float = NDArray[np.float64]
 
 EVERY = 4
 """Slices between two measurements."""
-_BINNED_PX = 128  # the shorter side is binned down to no less than this
 _LEAST_CONFIDENCE = 0.5
 _LEAST_MEASURED = 3
 _SHARE = 1.0  # motion of the whole image over that of dark against bright: 0.8 to 1.35 on phantoms
@@ -49,10 +49,13 @@ def dark_against_bright(first: Any, second: Any) -> Float:
     >>> bool(np.abs(dark_against_bright(scene[2:130, 5:133], scene[:128, 8:136])).max() < 0.1)
     True
     """
-    binning = 1
-    while min(first.shape) // (2 * binning) >= _BINNED_PX:
-        binning *= 2
-    halves = [_halves(_binned(image, binning)) for image in (first, second)]
+    (a, binning), (b, _) = thumbnail(first), thumbnail(second)
+    return thumbnail_dark_against_bright(a, b, binning)
+
+
+def thumbnail_dark_against_bright(first: Any, second: Any, binning: int) -> Float:
+    """`dark_against_bright` of slices that `thumbnail` has binned."""
+    halves = [_halves(image) for image in (first, second)]
     band = make_band(halves[0][0].shape)
     moves = []
     for a, b in zip(*halves, strict=True):
@@ -61,12 +64,6 @@ def dark_against_bright(first: Any, second: Any) -> Float:
             return np.full(2, np.nan)
         moves.append(np.array(pair.shift_px) * binning)
     return np.asarray(moves[0] - moves[1])
-
-
-def _binned(image: Any, binning: int) -> Any:
-    rows, cols = image.shape[0] // binning, image.shape[1] // binning
-    grey = image[: rows * binning, : cols * binning].astype(np.float32)
-    return grey.reshape(rows, binning, cols, binning).mean(axis=(1, 3))
 
 
 def _halves(grey: Any) -> tuple[Any, Any]:
