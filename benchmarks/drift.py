@@ -119,7 +119,7 @@ def peer(name: str, case: Case, stored: Path | None) -> tuple[np.ndarray, float,
 def fibtomo_drift(case: Case, workers: int | None, capped: bool) -> Drift:
     roi = None
     if capped:
-        roi = (10, CAP_ROWS - 2, 40, case.slices.shape[2] - 40)
+        roi = (12, CAP_ROWS - 14, 40, case.slices.shape[2] - 40)
     return estimate_drift(case.slices, workers=workers, reference_roi=roi)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter1d
+from scipy.ndimage import shift as shifted
 
 from fibtomo.phantom import Artefacts, Specimen, acquire
-from fibtomo.phantom.capped import Capped
 from fibtomo.phantom.packing import InclinedColumns, Particles, Polycrystal
 from fibtomo.phantom.specimens import Layered, NanoporousMetal, Tpms
 
@@ -17,8 +17,8 @@ PIXEL_NM, SLICE_NM = 5.0, 10.0
 SIZES = {"quick": (48, 320, 320), "S": (64, 512, 512), "M": (128, 1024, 1024)}
 GREYS = (0.28, 0.72)
 BASE: dict[str, Any] = {"drift": True, "jitter": True, "flicker": True, "noise": True}
-CAP_NM, CAP_ROWS = 300.0, 47
-"""Height of the protective layer of "capped", and where it ends in slice 0."""
+CAP_ROWS = 64
+"""Height of the protective layer of "capped" in slice 0."""
 
 # name: specimen and the length (nm) of its structure, for the bound on the slow part
 SPECIMENS: dict[str, tuple[Specimen, float]] = {
@@ -38,16 +38,7 @@ SPECIMENS: dict[str, tuple[Specimen, float]] = {
     "polycrystal": (Polycrystal(grain_nm=200), 200),
     "gyroid": (Tpms(greys=GREYS, period_nm=240), 240),
     "layered": (Layered(waviness_nm=15), 190),
-    "capped": (
-        Capped(
-            below=NanoporousMetal(greys=GREYS, wavelength_nm=170),
-            surface_nm=CAP_NM,
-            mark_spacing_nm=170,
-            mark_depth_nm=60,
-            mark_slope=0.0,
-        ),
-        170,
-    ),
+    "capped": (NanoporousMetal(greys=GREYS, wavelength_nm=170), 170),
 }
 
 
@@ -101,8 +92,6 @@ def make_case(specimen: str, condition: str, size: str, seed: int, cache: Path |
             return Case(stored["slices"], stored["shifts"], stored["bad"], float(stored["bound"]))
     body, length_nm = SPECIMENS[specimen]
     how, shape = CONDITIONS[condition], SIZES[size]
-    if isinstance(body, Capped):
-        body = replace(body, below=_reseeded(body.below, seed))
     run = acquire(
         _reseeded(body, seed),
         shape=shape,
@@ -115,6 +104,8 @@ def make_case(specimen: str, condition: str, size: str, seed: int, cache: Path |
     )
     rng = np.random.default_rng(7000 + seed)
     slices = run.slices
+    if specimen == "capped":
+        slices = with_cap(slices, run.truth.shifts_px, rng)
     if how.frame_curtains:
         slices = with_frame_curtains(slices, how.frame_curtains, rng)
     bad = np.zeros(len(slices), dtype=bool)
@@ -131,6 +122,19 @@ def make_case(specimen: str, condition: str, size: str, seed: int, cache: Path |
 
 def _reseeded(body: Specimen, seed: int) -> Specimen:
     return replace(body, seed=seed) if hasattr(body, "seed") else body
+
+
+def with_cap(slices: np.ndarray, shifts_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cover the upper rows by a grainy layer that moves with the sample and does not change along z."""
+    rows, margin = CAP_ROWS, 64
+    grains = gaussian_filter(rng.normal(size=(rows + 2 * margin, slices.shape[2] + 2 * margin)), 2.5)
+    grains *= 30 / grains.std()
+    out = slices.copy()
+    for image, move in zip(out, shifts_px, strict=True):
+        end = int(np.clip(round(rows + move[0]), 0, rows + margin // 2))
+        seen = shifted(grains, move, order=3, mode="nearest")[margin : margin + end, margin:-margin]
+        image[:end] = np.clip(np.rint(150 + seen + 12 * rng.normal(size=seen.shape)), 0, 255)
+    return out
 
 
 def with_frame_curtains(slices: np.ndarray, rms: float, rng: np.random.Generator) -> np.ndarray:

@@ -26,8 +26,12 @@ from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
 
 Float = NDArray[np.float64]
 
-_UNUSABLE = ("given", "blank", "repeats", "truncated")
+_UNUSABLE = ("given", "blank", "repeats", "truncated", "unlike")
+_ODD = 0.6  # change over one slice against that over two: at most 0.36 on sound phantoms
+_ODD_FLOOR = 0.02
+_LEAST_ALIKE = 0.5
 _LOST = 0.05
+_BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
 _ONLY_IMAGES = (
     "Only the images speak for the slow part of the drift: inclined structure would look the same. A static reference "
     "region (reference_roi) decides."
@@ -38,6 +42,7 @@ _STRAIGHT_FROM_GEOMETRY = (
 )
 _NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next peak, up to which it is meant
 _LATTICE_TRUST = 0.7
+_SURE = 0.5  # confidence from which a shift counts in a lattice that is not the nearest to the expected one
 _MOSTLY = 0.5  # share of neighbouring pairs that show a lattice, from which on the specimen is one
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
@@ -57,6 +62,8 @@ def combine_slabs(
     automatic = options.bad_slices == "auto"
     check_hand(n, options.overrides, options.also_bad, options.breaks)
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
+    if automatic and options.method == "correlation":
+        reasons = dict.fromkeys(_odd_ones(column), "unlike its neighbours") | reasons
     reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
@@ -70,16 +77,18 @@ def combine_slabs(
     pairs = levelled.pairs
     track = solve_trajectory(n, pairs)
     if automatic:
-        reasons = dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons
+        reasons = dict(sorted((dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons).items()))
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
     walk = measure_walk(column, pairs)
     notes = [_closure_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False
     if options.reference_roi is not None:
-        shifts, slow_sigma, found = _referenced(track, column["patches"], options, usable, walk)
-        identifiable = found >= 0.5 * usable.sum()
+        shifts, slow_sigma, found, blind = _referenced(track, column["patches"], options, usable, walk)
+        identifiable = found >= 0.5 * usable.sum() and not blind
         notes.append(f"The static reference was found on {found} of {int(usable.sum())} usable slices.")
+        if blind:
+            notes.append(f"It has no edges that tell the motion along {blind}: there only the images speak.")
     elif track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
         motion = _assumed_motion(allowed)
         track = solve_trajectory(n, pairs, None if motion is None else motion.shifts_px)
@@ -137,13 +146,18 @@ def _pairs(
     shift, confidence = column["shift_px"].reshape(-1, 2), column["pair_confidence"]
     away = [np.linalg.norm(shift - (motion[second] - motion[first]), axis=1) for motion in motions]
     period = np.linalg.norm(column["rival_px"], axis=1)
-    # over more than one slice the whole lattice changes and takes the peak with it
     neighbours = second - first == 1
-    nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & neighbours
+    nearest = np.min(away, axis=0) < _NEAR_PEAK * period
     periodic = np.where(nearest, _LATTICE_TRUST * column["periodic_confidence"], 0.0)
     lattice = np.mean((periodic > confidence)[neighbours]) > _MOSTLY
-    trusted = np.maximum(confidence, periodic) * (neighbours | (not lattice))
-    weight = np.where(silent[first] | silent[second], 0.0, trusted)
+    weight = np.where(silent[first] | silent[second], 0.0, np.maximum(confidence, periodic * (neighbours | lattice)))
+    if lattice:
+        weight[~nearest & (confidence < _SURE)] = 0.0
+        # over more than one slice the whole lattice changes and takes the peak with it: only where neighbours fail
+        open_steps = np.ones(len(silent) - 1, dtype=bool)
+        open_steps[first[neighbours & (weight > 0)]] = False
+        before = np.concatenate([[0], np.cumsum(open_steps)])
+        weight[~neighbours & (before[second] == before[first])] = 0.0
     return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
         weight > 0
     )
@@ -173,8 +187,11 @@ def _referenced(
     options: DriftOptions,
     usable: NDArray[np.bool_],
     walk: Walks,
-) -> tuple[Float, Float, int]:
-    """Trajectory with its slow part from the reference, its standard deviation, and the slices that show it."""
+) -> tuple[Float, Float, int, str]:
+    """Trajectory with its slow part from the reference, its standard deviation, the slices that show it.
+
+    Last come the axes along which the reference tells nothing.
+    """
     if options.reference_roi is None:
         raise InputError("there is no reference region")
     expected = np.array([whole_offset(k, options) for k in range(len(usable))], dtype=np.float64)
@@ -182,7 +199,26 @@ def _referenced(
     reference, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
     known = walk.rule.velocity_px, walk.rule.memory_slices
     shifts, slow_sigma = blend_reference(track.shifts_px, reference, sigma, *known, breaks=track.breaks)
-    return shifts, slow_sigma, int(np.isfinite(sigma).sum())
+    seen = np.isfinite(sigma).all(axis=1)
+    blind = [axis for axis in (0, 1) if np.median(sigma[seen, axis]) > _BLIND_PX]
+    for axis in blind:
+        shifts[:, axis], slow_sigma[:, axis] = track.shifts_px[:, axis], walk.sigma_px(len(shifts))
+    return shifts, np.sqrt((slow_sigma**2).mean(axis=1)), int(seen.sum()), " and ".join("yx"[axis] for axis in blind)
+
+
+def _odd_ones(column: Mapping[str, Any]) -> list[int]:
+    """Slices less like both neighbours than these are like each other."""
+    ends = zip(column["first"].tolist(), column["second"].tolist(), strict=True)
+    alike = dict(zip(ends, column["coherence"].tolist(), strict=True))
+    odd = []
+    for k in range(1, len(column["mean"]) - 1):
+        across = alike.get((k - 1, k + 1), 0.0)
+        if across < _LEAST_ALIKE:
+            continue
+        change = 1 - max(alike[k - 1, k], alike[k, k + 1])
+        if change > _ODD * (1 - across + _ODD_FLOOR):
+            odd.append(k)
+    return odd
 
 
 def _strangers(track: Trajectory, pairs: Pairs) -> list[int]:

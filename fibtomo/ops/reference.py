@@ -113,15 +113,16 @@ def track_reference(
     Returns
     -------
     positions_px, sigma_px
-        (n, 2) motion relative to slice 0 and (n,) standard deviation, infinite where the region was not found.
+        (n, 2) motion relative to slice 0 and (n, 2) standard deviations, infinite where the region was not found.
     """
     n = len(patches)
     b = patch_binning(roi, margin_px)
     size = (roi[1] - roi[0]) // b, (roi[3] - roi[2]) // b
     margin = margin_px // b
     band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
-    positions, sigma = np.zeros((n, 2)), np.full(n, np.inf)
+    positions, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     template: SliceSpectrum | None = None
+    first: Any = None
     seen = 0
     here, last = np.zeros(2), 0
     for k in np.flatnonzero(usable):
@@ -136,20 +137,39 @@ def track_reference(
         spectrum = slice_spectrum(patch, band)
         if template is None:
             positions[k], sigma[k] = offsets_px[k], 1e-3
-            template, seen, here, last = spectrum, 1, positions[k], int(k)
+            template, first, seen, here, last = spectrum, patch, 1, positions[k], int(k)
             continue
         pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
         if pair.significance < _LEAST_SIGNIFICANCE or pair.disagreement > _MOST_DISAGREEMENT:
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b
-        sigma[k] = float(np.hypot(*pair.sigma_px)) / np.sqrt(2) * b
+        sigma[k] = np.maximum(pair.sigma_px, edge_sigma(first, patch)) * b
         here, last = positions[k], int(k)
         template = _grown(template, spectrum, residual, seen, band)
         seen += 1
     if not seen:
         raise InputError(f"the reference in reference_roi = {tuple(roi)} is not inside any usable slice")
-    return positions - positions[np.flatnonzero(np.isfinite(sigma))[0]], sigma
+    return positions - positions[np.flatnonzero(np.isfinite(sigma[:, 0]))[0]], sigma
+
+
+def edge_sigma(first: Any, second: Any) -> Float:
+    """Standard deviations (y, x) of the shift between two patches, as far as their edges tell it, in pixels.
+
+    The gradients that both patches show leave out noise; along a direction without edges nothing is known, whatever
+    the margin of the window feigns.
+
+    Examples
+    --------
+    >>> marks = np.tile(np.arange(40) % 8 < 4, (30, 1)) + 0.1 * np.random.default_rng(0).normal(size=(2, 30, 40))
+    >>> bool(edge_sigma(*marks)[0] > 10 * edge_sigma(*marks)[1])
+    True
+    """
+    noise = float(np.var(second - first)) + 1e-12
+    slopes = [[np.diff(patch, axis=axis) for patch in (first, second)] for axis in (0, 1)]
+    shared = np.array([float((a * b).sum(dtype=np.float64)) for a, b in slopes])
+    chance = np.array([float(np.sqrt((a.var() * b.var()) * a.size)) for a, b in slopes])
+    return np.sqrt(noise / np.maximum(shared - chance, 1e-6 * noise))
 
 
 def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int, band: Band) -> SliceSpectrum:
@@ -179,7 +199,8 @@ def blend_reference(
     shifts_px
         (n, 2) trajectory from the images.
     reference_px, sigma_px
-        (n, 2) positions of the reference and (n,) standard deviations, infinite where it was not found.
+        (n, 2) positions of the reference, and their standard deviations, (n,) or (n, 2); infinite where it was not
+        found.
     velocity_px, memory_slices
         From `structure_walk`.
     breaks
@@ -188,7 +209,7 @@ def blend_reference(
     Returns
     -------
     shifts_px, sigma_px
-        (n, 2) blended trajectory and (n,) standard deviation of its slow part.
+        (n, 2) blended trajectory and (n, 2) standard deviation of its slow part.
 
     References
     ----------
@@ -204,17 +225,22 @@ def blend_reference(
     from scipy.linalg import solveh_banded
 
     n = len(shifts_px)
-    known = np.isfinite(sigma_px)
-    strength = np.where(known, 1 / np.maximum(np.where(known, sigma_px, 1.0), 1e-3) ** 2, 0.0)
+    sigmas = np.broadcast_to(sigma_px[:, None] if sigma_px.ndim == 1 else sigma_px, (n, 2))
     bend = np.full(max(n - 2, 0), max(memory_slices, 1.0) / (2 * max(velocity_px, 1e-4) ** 2))
     for k in breaks:
         bend[max(0, k - 2) : k] *= 1e-6
-    normal = np.zeros((3, n))
-    normal[0] = strength + 1e-9 * strength.max()
+    stiff = np.zeros((3, n))
     second_difference = (1.0, -2.0, 1.0)
     for i in range(3):
         for j in range(i, 3):
-            normal[j - i, i : i + len(bend)] += second_difference[i] * second_difference[j] * bend
-    away = np.where(known[:, None], reference_px - shifts_px, 0.0)
-    correction = solveh_banded(normal, strength[:, None] * away, lower=True)
-    return shifts_px + correction, np.sqrt(banded_inverse_diagonal(normal))
+            stiff[j - i, i : i + len(bend)] += second_difference[i] * second_difference[j] * bend
+    blended, spread = np.zeros((n, 2)), np.zeros((n, 2))
+    for axis in (0, 1):
+        known = np.isfinite(sigmas[:, axis])
+        strength = np.where(known, 1 / np.maximum(np.where(known, sigmas[:, axis], 1.0), 1e-3) ** 2, 0.0)
+        normal = stiff.copy()
+        normal[0] += strength + 1e-9 * strength.max()
+        away = np.where(known, reference_px[:, axis] - shifts_px[:, axis], 0.0)
+        blended[:, axis] = shifts_px[:, axis] + solveh_banded(normal, strength * away, lower=True)
+        spread[:, axis] = np.sqrt(banded_inverse_diagonal(normal))
+    return blended, spread
