@@ -20,17 +20,23 @@ BASE: dict[str, Any] = {"drift": True, "jitter": True, "flicker": True, "noise":
 CAP_ROWS = 64
 """Height of the protective layer of "capped" in slice 0."""
 
+
+def _porous(wavelength_nm: float) -> NanoporousMetal:
+    """With so many waves that no lean is common to all features in view."""
+    return NanoporousMetal(greys=GREYS, wavelength_nm=wavelength_nm, waves=600)
+
+
 # name: specimen and the length (nm) of its structure, for the bound on the slow part
 SPECIMENS: dict[str, tuple[Specimen, float]] = {
-    "porous90": (NanoporousMetal(greys=GREYS, wavelength_nm=90), 90),
-    "porous170": (NanoporousMetal(greys=GREYS, wavelength_nm=170), 170),
-    "porous260": (NanoporousMetal(greys=GREYS, wavelength_nm=260), 260),
+    "porous90": (_porous(90), 90),
+    "porous170": (_porous(170), 170),
+    "porous260": (_porous(260), 260),
     "particles": (Particles(greys=GREYS, radius_nm=110), 300),
     "electrode": (
         Particles(
             greys=(0.2, 0.48, 0.8),
             radius_nm=180,
-            matrix=NanoporousMetal(greys=(0.2, 0.48), wavelength_nm=250, solid_fraction=0.45),
+            matrix=NanoporousMetal(greys=(0.2, 0.48), wavelength_nm=250, solid_fraction=0.45, waves=600),
         ),
         400,
     ),
@@ -38,7 +44,7 @@ SPECIMENS: dict[str, tuple[Specimen, float]] = {
     "polycrystal": (Polycrystal(grain_nm=200), 200),
     "gyroid": (Tpms(greys=GREYS, period_nm=240), 240),
     "layered": (Layered(waviness_nm=15), 190),
-    "capped": (NanoporousMetal(greys=GREYS, wavelength_nm=170), 170),
+    "capped": (_porous(170), 170),
 }
 
 

@@ -6,6 +6,7 @@ the same number sets the weights and the uncertainty of the shift.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,7 @@ def correlation_surface(weighted: Any, band: Band) -> Any:
     return fft(weighted).irfft2(weighted, s=band.grid_shape)
 
 
+@lru_cache(maxsize=16)
 def _grid(band: Band) -> tuple[Float, Float]:
     """Shifts in binned pixels along either axis of the correlation surface."""
     y, x = (np.fft.fftfreq(g) * n for g, n in zip(band.grid_shape, band.fft_shape, strict=True))

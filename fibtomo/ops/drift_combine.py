@@ -10,7 +10,7 @@ from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
-from fibtomo.ops.parallax import find_parallax
+from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import blend_reference, track_reference
 from fibtomo.ops.slice_quality import find_bad_slices
 from fibtomo.ops.slow_motion import (
@@ -106,8 +106,12 @@ def combine_slabs(
             shifts, bends = without_walk(shifts, walk.seen)
             shifts = take_lines(shifts, lines, usable)
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
+            suspected = 0.0 if allowed else suspected_parallax(column["dark_px"])
+            if suspected:
+                slow_sigma = np.hypot(slow_sigma, suspected * np.arange(n))
+                notes.append(_parallax_note(suspected))
             agreed = bool(lines) and all(line.agrees for line in lines)
-            notes[-1:] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
+            notes[1:2] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
     if options.slow == "expected":
         for axis in (0, 1):
             shifts = replace_line(shifts, options.expected_px(n), usable, axis)
@@ -256,6 +260,13 @@ def _unmeasured_note(track: Trajectory, motion: ExpectedMotion | None) -> str:
     if motion is None:
         return f"{share} and no geometry says how the slices move: no motion was assumed elsewhere."
     return f"{share}; the others were taken from geometry ({motion.name}), so that drift and jitter remain in them."
+
+
+def _parallax_note(apart: float) -> str:
+    return (
+        f"Dark and bright parts move apart by {apart:.2f} rows per slice: light from behind the face may feign as much "
+        f"drift. With the column angle known (column_angle_deg) it is taken off."
+    )
 
 
 def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:

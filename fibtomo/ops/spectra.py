@@ -252,5 +252,7 @@ def _window(varies: NDArray[np.bool_]) -> Float:
 
 
 def _parabola(profile: Float, weight: Float) -> Float:
-    t = np.linspace(-1, 1, len(profile))
-    return np.polynomial.polynomial.polyval(t, np.polynomial.polynomial.polyfit(t, profile, 2, w=np.sqrt(weight)))
+    powers = np.linspace(-1, 1, len(profile)) ** np.arange(3)[:, None]
+    weighted = powers * weight
+    coefficients = np.linalg.lstsq(weighted @ powers.T, weighted @ profile, rcond=None)[0]
+    return np.asarray(coefficients @ powers)

@@ -16,6 +16,7 @@ from fibtomo.ops.trajectory import Pairs
 Float = NDArray[np.float64]
 
 _LEAST_STEPS = 8
+_LEAST_OF_RULE = 0.5
 _LEAST_FEATURES = 8  # in every part, for its motion to be its own
 _REAL_MEMORY_SLICES = 30.0  # of slow drift of stage and sample
 _UPDATES = 100
@@ -70,8 +71,11 @@ class Walks:
     rule: Walk
 
     def sigma_px(self, n: int) -> Float:
-        """(n,) larger standard deviation of the two: parts share long waves, and features may live long."""
-        return np.maximum(self.seen.sigma_px(n), self.rule.sigma_px(n))
+        """(n,) standard deviation as seen, at least half of the rule: parts share long waves, features may live long.
+
+        The rule counts features by their wavelength, which overrates the walk of particles two- to threefold.
+        """
+        return np.maximum(self.seen.sigma_px(n), _LEAST_OF_RULE * self.rule.sigma_px(n))
 
 
 def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
