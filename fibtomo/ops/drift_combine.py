@@ -151,17 +151,14 @@ def _pairs(
     away = [np.linalg.norm(shift - (motion[second] - motion[first]), axis=1) for motion in motions]
     period = np.linalg.norm(column["rival_px"], axis=1)
     neighbours = second - first == 1
-    nearest = np.min(away, axis=0) < _NEAR_PEAK * period
+    nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & neighbours
     periodic = np.where(nearest, _LATTICE_TRUST * column["periodic_confidence"], 0.0)
     lattice = np.mean((periodic > confidence)[neighbours]) > _MOSTLY
-    weight = np.where(silent[first] | silent[second], 0.0, np.maximum(confidence, periodic * (neighbours | lattice)))
+    trusted = np.maximum(confidence, periodic)
     if lattice:
-        weight[~nearest & (confidence < _SURE)] = 0.0
-        # over more than one slice the whole lattice changes and takes the peak with it: only where neighbours fail
-        open_steps = np.ones(len(silent) - 1, dtype=bool)
-        open_steps[first[neighbours & (weight > 0)]] = False
-        before = np.concatenate([[0], np.cumsum(open_steps)])
-        weight[~neighbours & (before[second] == before[first])] = 0.0
+        # over more than one slice the whole lattice changes and takes the peak with it
+        trusted *= neighbours & (nearest | (confidence >= _SURE))
+    weight = np.where(silent[first] | silent[second], 0.0, trusted)
     return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
         weight > 0
     )

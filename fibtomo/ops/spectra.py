@@ -213,10 +213,11 @@ def slice_spectrum(image: Any, band: Band) -> SliceSpectrum:
     window_y, window_x = (_window(lines) for lines in varying_lines(grey))
     (ny, nx), half_y, half_x = band.fft_shape, band.grid_shape[0] // 2, band.grid_shape[1] // 2
     kept = np.r_[:half_y, ny - half_y : ny]
+    rows_kept = xp.asarray(kept)
     rows, profile = windowed(grey, window_y, window_x)
     along_x = fft(rows).rfft(rows, n=nx, axis=1)[:, : half_x + 1]
     wy = xp.asarray(window_y, dtype=np.float32)[:, None]
-    values = fft(rows).fft(along_x * wy, n=ny, axis=0, overwrite_x=True)[kept]
+    values = fft(rows).fft(along_x * wy, n=ny, axis=0, overwrite_x=True)[rows_kept]
     if window_y.any() and window_x.any():
         row_profile = to_host(along_x[:, 0].real).astype(np.float64) / window_x.sum()
         col_profile = to_host(profile).astype(np.float64) / window_y.sum()
