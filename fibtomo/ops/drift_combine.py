@@ -158,7 +158,8 @@ def _pairs(
     if lattice:
         # over more than one slice the whole lattice changes and takes the peak with it
         trusted *= neighbours & (nearest | (confidence >= _SURE))
-    weight = np.where(silent[first] | silent[second], 0.0, trusted)
+    # a trace of confidence would still pass for a measurement where no other pair contradicts it
+    weight = np.where(silent[first] | silent[second] | (trusted < _LOST), 0.0, trusted)
     return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
         weight > 0
     )
@@ -198,7 +199,7 @@ def _referenced(
     expected = np.array([whole_offset(k, options) for k in range(len(usable))], dtype=np.float64)
     roi, margin = options.reference_roi, options.reference_margin_px
     reference, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
-    known = walk.rule.velocity_px, walk.rule.memory_slices
+    known = walk.seen.velocity_px, walk.seen.memory_slices
     shifts, slow_sigma = blend_reference(track.shifts_px, reference, sigma, *known, breaks=track.breaks)
     seen = np.isfinite(sigma).all(axis=1)
     blind = [axis for axis in (0, 1) if np.median(sigma[seen, axis]) > _BLIND_PX]
@@ -239,9 +240,13 @@ def _gaps_filled(track: Trajectory) -> Float:
 
 
 def _end_sigma(walk: Walks, track: Trajectory) -> float:
-    """Spread of the last slice against the first, had the whole stack been like its measured part."""
+    """Spread of the last slice against the first, had the whole stack been like its measured part.
+
+    Geometry is judged by the larger estimate: a wrong choice costs more than none.
+    """
     measured = int(track.measured.sum())
-    return float(walk.sigma_px(measured + 1)[-1]) * len(track.measured) / measured
+    larger = max(float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule))
+    return larger * len(track.measured) / measured
 
 
 def _line_sigma(n: int, end_sigma: float, lines: Sequence[AxisLine]) -> Float:

@@ -20,7 +20,7 @@ Float = NDArray[np.float64]
 
 HIGHEST = 0.2
 """Upper end of the band in cycles per pixel; beyond it noise and change between slices leave nothing."""
-_TAPER = 0.1  # part of the window that rises and falls; what it hides adds to the false motion of structure
+_TAPER = 0.085  # part of the window that rises and falls; what it hides adds to the false motion of structure
 _WEDGE_DEG = 6.0  # half-angle about the x frequency axis in which curtains lie
 _LARGE_PX = 1500  # from this size on slices are binned
 _RING_WIDTH = 1 / 200  # cycles per pixel
@@ -100,7 +100,7 @@ def make_band(
     shape
         Rows and columns of the slices.
     band_cycles_per_px
-        Lowest and highest frequency; ``None`` takes three cycles per image up to 0.2 per pixel and leaves the rest
+        Lowest and highest frequency; ``None`` takes two cycles per image up to 0.2 per pixel and leaves the rest
         to the coherence weights.
     skip_scan_lines
         Leave out what only varies along y: brightness that differs from scan line to scan line.
@@ -148,7 +148,7 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
             f"with --set drift.estimate=off"
         )
     ny, nx = next_fast_len(rows, real=True), next_fast_len(cols, real=True)
-    low, high = (3.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
+    low, high = (2.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
     high = min(high, 0.5)
     half_y, half_x = (_half(high, n) for n in (ny, nx))
     ky = np.concatenate([np.arange(half_y), np.arange(-half_y, 0)])[:, None]
@@ -156,8 +156,8 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
     fy, fx = ky / ny, kx / nx
     radius = np.hypot(fy, fx)
     keep = (radius >= low) & (radius <= high) & (np.abs(ky) < half_y) & (kx < half_x)
-    keep &= np.abs(fy) > np.maximum(2.0 / rows, np.tan(np.radians(_WEDGE_DEG)) * fx)
-    keep &= fx > 1.5 / cols if skip_scan_lines else (fx > 0) | (fy > 0)
+    keep &= np.abs(fy) > np.maximum(1.0 / rows, np.tan(np.radians(_WEDGE_DEG)) * fx)
+    keep &= fx > 0.5 / cols if skip_scan_lines else (fx > 0) | (fy > 0)
     if np.count_nonzero(keep) < 20:
         raise InputError(
             f"the band {low / binning:.4g} to {high / binning:.4g} cycles per pixel holds too few frequencies of "
