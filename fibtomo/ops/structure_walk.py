@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 
 _LEAST_STEPS = 8
 _LEAST_OF_RULE = 1 / 3
-_LEAST_FEATURES = 8  # in every part, for its motion to be its own
+_LEAST_FEATURES = 5  # in every part, for its motion to be its own
 _REAL_MEMORY_SLICES = 30.0  # of slow drift of stage and sample
 _UPDATES = 100
 _JUMP = 6.0  # steps farther than this from the median, in robust standard deviations, are real
