@@ -20,6 +20,7 @@ from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
+from fibtomo.ops.spectra import binning_of
 
 
 class EstimateParams(Params):
@@ -117,7 +118,8 @@ def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
         patch = 2.0 * (y1 - y0 + margin) * (x1 - x0 + margin) / b**2 / (spec.shape[1] * spec.shape[2])
     # bytes per pixel of the one slice worked on (float32 copies, a transform) and of the cropped spectra kept;
     # a block is never thinner than the pairs it holds
-    working = (16.0 if params.method == "correlation" else 48.0) + 2.0 * gaps[-1]
+    size = 14.0 / binning_of(spec.shape[1:]) ** 2 if params.method == "correlation" else 48.0
+    working = 1.0 + size + 2.0 * gaps[-1]
     thinnest = min(gaps[-1] + 1, spec.shape[0])
     return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / thinnest + patch)
 

@@ -6,6 +6,7 @@ the same number sets the weights and the uncertainty of the shift.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ Float = NDArray[np.float64]
 
 _MAX_COHERENCE2 = 0.98
 _NEWTON_STEPS = 6
+_LONGEST_STEP = 1.5
+_STILL_PX = 0.004  # Newton squares what is left after such a step
+_LINEAR_PX = 0.1  # up to here one Newton step gives the shift of half the band
 _LOBE_PX = 8.0  # a peak farther than this from the highest one is its rival
 _LEAST_PERIOD_PX = 12.0
 
@@ -118,27 +122,28 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
     """
     if not (a.power.sum() > 0 and b.power.sum() > 0):
         return REFUSED
-    cross = a.values.conj() * b.values
+    cross, square = _cross_spectrum(a.values, b.values, band)
     mean_power = np.sqrt(np.maximum(a.power * b.power, 1e-30)) / band.samples
     independent = _independent_fraction(a, b, band)
     reach = _reach(band, max_shift_px)
     shift = _peak(correlation_surface(_weighted(cross, 1 / np.sqrt(mean_power), band), band), band, reach)
+    slope = _overlap_slope(shift, a, b)
+    rings = ring_moments(cross, shift, band)
     for _ in range(2):
-        coherence = ring_sums(_turned(cross, shift, band), band) / band.samples / mean_power
-        squared = _trusted(coherence, band.samples * independent)
+        coherence, squared = _coherence(rings, mean_power, independent, band)
         if not squared.any():
             return REFUSED
-        weighted = _weighted(cross, np.sqrt(squared) / (1 - squared) / mean_power, band)
-        shift = _climb(weighted, shift, a, b, band)
-    surface = correlation_surface(weighted, band)
+        weights = np.sqrt(squared) / (1 - squared) / mean_power
+        shift, rings = _climb(cross, weights, shift, rings, slope, band)
+    surface = correlation_surface(_weighted(cross, weights, band), band)
     highest = _peak(surface, band, reach)
     if np.abs(highest - shift).max() > 1 / HIGHEST:
-        shift = _climb(weighted, highest, a, b, band)
+        slope = _overlap_slope(highest, a, b)
+        shift, rings = _climb(cross, weights, highest, ring_moments(cross, highest, band), slope, band)
     fisher = 2 * independent * squared / (1 - squared) * band.squares
-    turned = _turned(weighted, shift, band)
-    height = float(turned.sum())
+    height = float(weights @ rings[0])
     rival, rival_shift = _rival(surface, shift, height, band, reach)
-    spread = (float((abs(weighted) ** 2).sum()) / 2 / independent) ** 0.5
+    spread = (float(weights**2 @ square) / 2 / independent) ** 0.5
     power = mean_power * band.samples
     common = np.cumsum(np.clip(coherence, 0, 1) * power)
     middle = int(np.searchsorted(common, common[-1] / 2))
@@ -150,9 +155,9 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
         wavelength_px=float(band.binning / radius),
         significance=height / max(spread, 1e-30),
         rival=rival,
-        disagreement=_disagreement(weighted, shift, fisher, (a, b), band),
+        disagreement=_disagreement(cross, weights, shift, rings, fisher, slope, band),
         rival_px=_pixels(rival_shift - shift, band),
-        roundness=_roundness(turned, band),
+        roundness=_roundness(weights, rings),
     )
 
 
@@ -166,9 +171,47 @@ def _reach(band: Band, max_shift_px: float | None) -> tuple[float, float]:
     return min(limit, band.shape[0] / 3), min(limit, band.shape[1] / 3)
 
 
+def _cross_spectrum(a: Any, b: Any, band: Band) -> tuple[Any, Float]:
+    """Cross spectrum and its squared magnitude summed over each ring."""
+    if namespace(a) is np:
+        from fibtomo.ops._ring_kernels import cross_spectrum
+
+        cross, square = cross_spectrum(a, b, band.ring.reshape(a.shape), band.rings)
+        return cross, square[: band.rings]
+    cross = a.conj() * b
+    return cross, ring_sums(abs(cross) ** 2, band)
+
+
 def _weighted(cross: Any, per_ring: Float, band: Band) -> Any:
-    weights = namespace(cross).asarray(np.append(per_ring, 0.0), dtype=np.float32)
+    xp = namespace(cross)
+    weights = xp.asarray(np.append(per_ring, 0.0), dtype=np.float32)
+    if xp is np:
+        from fibtomo.ops._ring_kernels import weighted
+
+        return weighted(cross, band.ring.reshape(cross.shape), weights)
     return cross * weights[band.ring].reshape(cross.shape)
+
+
+def ring_moments(cross: Any, shift: Float, band: Band) -> Float:
+    """Sums over each ring of the cross spectrum R + iI once a `shift` in binned pixels is undone.
+
+    Returns
+    -------
+    array
+        (6, rings) on the host: R, −I·wy, −I·wx, R·wy², R·wy·wx, R·wx² with w = 2π f, the value of the correlation, its
+        gradient and its negative curvature.
+    """
+    xp = namespace(cross)
+    y, x = phase_turns(shift, band, xp)
+    wy, wx = (2 * np.pi * f for f in (band.freq_y, band.freq_x))
+    if xp is np:
+        from fibtomo.ops._ring_kernels import moments
+
+        return np.asarray(moments(cross, band.ring.reshape(cross.shape), band.rings, y, x, wy, wx))
+    turned = cross * y[:, None] * x
+    real, imag, fy, fx = turned.real, turned.imag, xp.asarray(wy)[:, None], xp.asarray(wx)
+    parts = (real, -imag * fy, -imag * fx, real * fy**2, real * fy * fx, real * fx**2)
+    return np.array([ring_sums(part, band) for part in parts])
 
 
 def phase_turns(shift: Float, band: Band, xp: Any) -> tuple[Any, Any]:
@@ -180,29 +223,53 @@ def phase_turns(shift: Float, band: Band, xp: Any) -> tuple[Any, Any]:
     return y, x
 
 
-def _turned(cross: Any, shift: Float, band: Band) -> Any:
-    """Real part of the cross spectrum once `shift` is undone."""
-    y, x = phase_turns(shift, band, namespace(cross))
-    return (cross * y[:, None] * x).real
-
-
 def correlation_surface(weighted: Any, band: Band) -> Any:
     """Correlation on the coarse grid of shifts, zero shift first."""
     return fft(weighted).irfft2(weighted, s=band.grid_shape)
 
 
+@lru_cache(maxsize=16)
 def _grid(band: Band) -> tuple[Float, Float]:
     """Shifts in binned pixels along either axis of the correlation surface."""
     y, x = (np.fft.fftfreq(g) * n for g, n in zip(band.grid_shape, band.fft_shape, strict=True))
     return y, x
 
 
-def _peak(surface: Any, band: Band, reach: tuple[float, float]) -> Float:
+def _highest(
+    surface: Any, band: Band, reach: tuple[float, float], at: Float, apart_px: float
+) -> tuple[float, tuple[int, int]]:
+    """Height and indices of the highest point within reach, farther than `apart_px` from `at`; −inf without any."""
     xp = namespace(surface)
     y, x = _grid(band)
-    inside = xp.asarray((np.abs(y) <= reach[0])[:, None] & (np.abs(x) <= reach[1]))
-    iy, ix = divmod(int(xp.where(inside, surface, -xp.inf).argmax()), surface.shape[1])
-    return np.array([y[iy], x[ix]])
+    if xp is np:
+        from fibtomo.ops._ring_kernels import highest
+
+        value, iy, ix = highest(surface, y, x, *reach, at, apart_px * abs(apart_px))
+        return float(value), (iy, ix)
+    allowed = (y[:, None] - at[0]) ** 2 + (x - at[1]) ** 2 > apart_px * abs(apart_px)
+    allowed &= (np.abs(y) <= reach[0])[:, None] & (np.abs(x) <= reach[1])
+    seen = xp.where(xp.asarray(allowed), surface, -xp.inf)
+    iy, ix = divmod(int(seen.argmax()), surface.shape[1])
+    return float(seen[iy, ix]), (iy, ix)
+
+
+def _peak(surface: Any, band: Band, reach: tuple[float, float]) -> Float:
+    """Shift of the highest point, between the points of the grid by the parabola through its neighbours."""
+    _, place = _highest(surface, band, reach, np.zeros(2), -1.0)
+    shift = np.zeros(2)
+    for axis, (grid, n) in enumerate(zip(_grid(band), surface.shape, strict=True)):
+        index = [[place[0]] * 3, [place[1]] * 3]
+        index[axis] = [(place[axis] + step) % n for step in (-1, 0, 1)]
+        below, here, above = to_host(surface[tuple(index)]).astype(np.float64)
+        bend = 2 * here - below - above
+        part = 0.5 * (above - below) / bend if bend > 0 else 0.0
+        shift[axis] = grid[place[axis]] + np.clip(part, -0.5, 0.5) * (grid[1] - grid[0])
+    return shift
+
+
+def _coherence(rings: Float, mean_power: Float, independent: float, band: Band) -> tuple[Float, Float]:
+    coherence = rings[0] / band.samples / mean_power
+    return coherence, _trusted(coherence, band.samples * independent)
 
 
 def _trusted(coherence: Float, samples: Float) -> Float:
@@ -232,62 +299,58 @@ def _overlap_slope(shift: Float, a: SliceSpectrum, b: SliceSpectrum) -> Float:
     return slope
 
 
-def _climb(weighted: Any, start: Float, a: SliceSpectrum, b: SliceSpectrum, band: Band) -> Float:
-    """Go to the maximum of J(s)/R(s) near `start`: J the weighted correlation, R the overlap of the windows."""
-    xp = namespace(weighted)
-    wy, wx = 2 * np.pi * band.freq_y, 2 * np.pi * band.freq_x
-    slope = _overlap_slope(start, a, b)
+def _step(weights: Float, rings: Float, slope: Float) -> Float:
+    """Newton step towards the maximum of J(s)/R(s): J the weighted correlation, R the overlap of the windows."""
+    value, gy, gx, hyy, hyx, hxx = rings @ weights
+    gradient = np.array([gy, gx]) - value * slope
+    if hyy <= 0 or hyy * hxx <= hyx * hyx:  # not yet on the cap of the peak: plain uphill step
+        step = gradient / (np.abs([hyy, hxx]) + 1e-12)
+    else:
+        step = np.array([hxx * gradient[0] - hyx * gradient[1], hyy * gradient[1] - hyx * gradient[0]])
+        step /= hyy * hxx - hyx * hyx
+    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+
+
+def _climb(cross: Any, weights: Float, start: Float, rings: Float, slope: Float, band: Band) -> tuple[Float, Float]:
+    """Go from `start`, where the moments are `rings`, to the maximum nearby; return it with its moments."""
     shift = start
     for _ in range(_NEWTON_STEPS):
-        y, x = (np.exp(1j * w * s) for w, s in zip((wy, wx), shift, strict=True))
-        factors = xp.asarray(np.stack([x, wx * x, wx**2 * x]), dtype=np.complex64)
-        # sums instead of a matrix product: small BLAS calls from many threads cost more than they save
-        rows = to_host(xp.stack([(weighted * f).sum(axis=1) for f in factors])).astype(np.complex128)
-        moment = np.array([[(rows[j] * wy**i * y).sum() for j in range(3)] for i in range(3)])
-        gradient = -np.array([moment[1, 0].imag, moment[0, 1].imag]) - moment[0, 0].real * slope
-        hyy, hxx, hxy = moment[2, 0].real, moment[0, 2].real, moment[1, 1].real
-        hessian = np.array([[hyy, hxy], [hxy, hxx]])
-        if hyy <= 0 or hyy * hxx <= hxy * hxy:  # not yet on the cap of the peak: plain uphill step
-            hessian = np.diag(np.abs([hyy, hxx]) + 1e-12)
-        step = np.clip(np.linalg.solve(hessian, gradient), -1.5, 1.5)
+        step = _step(weights, rings, slope)
         shift = shift + step
-        if np.abs(step).max() < 1e-3:
+        if np.abs(step).max() < _STILL_PX:
             break
-    return shift
+        rings = ring_moments(cross, shift, band)
+    return shift, rings
 
 
-def _roundness(turned: Any, band: Band) -> float:
+def _roundness(weights: Float, rings: Float) -> float:
     """Smaller over larger curvature of the peak, along its principal directions."""
-    wy, wx = 2 * np.pi * band.freq_y, 2 * np.pi * band.freq_x
-    power = to_host(turned).astype(np.float64)
-    rows = power.sum(axis=1), (power * wx).sum(axis=1), (power * wx**2).sum(axis=1)
-    yy, yx, xx = (rows[0] * wy**2).sum(), (rows[1] * wy).sum(), rows[2].sum()
+    yy, yx, xx = rings[3:] @ weights
     low, high = np.linalg.eigvalsh([[yy, yx], [yx, xx]])
     return float(np.clip(low / max(high, 1e-30), 0, 1))
 
 
 def _rival(surface: Any, shift: Float, height: float, band: Band, reach: tuple[float, float]) -> tuple[float, Float]:
     """Height of the highest other peak, relative to this one, and its shift."""
-    xp = namespace(surface)
-    y, x = _grid(band)
-    outside = (y[:, None] - shift[0]) ** 2 + (x - shift[1]) ** 2 > _LOBE_PX**2
-    outside &= (np.abs(y) <= reach[0])[:, None] & (np.abs(x) <= reach[1])
-    if not outside.any():
+    value, (iy, ix) = _highest(surface, band, reach, shift, _LOBE_PX)
+    if not np.isfinite(value):
         return 0.0, shift
-    others = xp.where(xp.asarray(outside), surface, -xp.inf)
-    iy, ix = divmod(int(others.argmax()), surface.shape[1])
-    highest = float(others[iy, ix]) * surface.size / 2
-    return max(0.0, highest) / max(height, 1e-30), np.array([y[iy], x[ix]])
+    y, x = _grid(band)
+    return max(0.0, value * surface.size / 2) / max(height, 1e-30), np.array([y[iy], x[ix]])
 
 
 def _disagreement(
-    weighted: Any, shift: Float, fisher: Float, pair: tuple[SliceSpectrum, SliceSpectrum], band: Band
+    cross: Any, weights: Float, shift: Float, rings: Float, fisher: Float, slope: Float, band: Band
 ) -> float:
     """Distance of the two half-band shifts; 0 where all the information lies on one side."""
     total = np.cumsum(fisher.sum(axis=0))
     upper = np.arange(band.rings) > int(np.searchsorted(total, total[-1] / 2))
     if fisher[:, upper].sum() < 0.1 * total[-1]:
         return 0.0
-    shifts = [_climb(_weighted(weighted, half.astype(float), band), shift, *pair, band) for half in (~upper, upper)]
+    shifts = []
+    for half in (~upper, upper):
+        step = _step(weights * half, rings, slope)
+        far = np.abs(step).max() > _LINEAR_PX
+        shifts.append(_climb(cross, weights * half, shift, rings, slope, band)[0] if far else shift + step)
     variance = sum(1 / np.maximum(fisher[:, half].sum(axis=1), 1e-12) for half in (~upper, upper)) + 0.05**2
     return float(np.max(np.abs(shifts[0] - shifts[1]) / np.sqrt(variance)))

@@ -10,7 +10,7 @@ from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
-from fibtomo.ops.parallax import find_parallax
+from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.slice_quality import find_bad_slices
@@ -27,8 +27,12 @@ from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
 
 Float = NDArray[np.float64]
 
-_UNUSABLE = ("given", "blank", "repeats", "truncated")
+_UNUSABLE = ("given", "blank", "repeats", "truncated", "unlike")
+_ODD = 0.6  # change over one slice against that over two: at most 0.36 on sound phantoms
+_ODD_FLOOR = 0.02
+_LEAST_ALIKE = 0.5
 _LOST = 0.05
+_BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
 _ONLY_IMAGES = (
     "Only the images speak for the slow part of the drift: inclined structure would look the same. A static reference "
     "region (reference_roi) decides."
@@ -39,6 +43,7 @@ _STRAIGHT_FROM_GEOMETRY = (
 )
 _NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next peak, up to which it is meant
 _LATTICE_TRUST = 0.7
+_SURE = 0.5  # confidence from which a shift counts in a lattice that is not the nearest to the expected one
 _MOSTLY = 0.5  # share of neighbouring pairs that show a lattice, from which on the specimen is one
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
@@ -58,6 +63,8 @@ def combine_slabs(
     automatic = options.bad_slices == "auto"
     check_hand(n, options.overrides, options.also_bad, options.breaks)
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
+    if automatic and options.method == "correlation":
+        reasons = dict.fromkeys(_odd_ones(column), "unlike its neighbours") | reasons
     reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
@@ -71,7 +78,7 @@ def combine_slabs(
     pairs = levelled.pairs
     track = solve_trajectory(n, pairs)
     if automatic:
-        reasons = dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons
+        reasons = dict(sorted((dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons).items()))
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
     walk = measure_walk(column, pairs)
@@ -94,8 +101,12 @@ def combine_slabs(
             shifts, bends = without_walk(shifts, walk.seen)
             shifts = take_lines(shifts, lines, usable)
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
+            suspected = 0.0 if allowed else suspected_parallax(column["dark_px"])
+            if suspected:
+                slow_sigma = np.hypot(slow_sigma, suspected * np.arange(n))
+                notes.append(_parallax_note(suspected))
             agreed = bool(lines) and all(line.agrees for line in lines)
-            notes[-1:] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
+            notes[1:2] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
     if options.reference_roi is not None:
         shifts, slow_sigma, identifiable, note = _with_reference(
             shifts, slow_sigma, track, column["patches"], options, usable
@@ -139,13 +150,16 @@ def _pairs(
     shift, confidence = column["shift_px"].reshape(-1, 2), column["pair_confidence"]
     away = [np.linalg.norm(shift - (motion[second] - motion[first]), axis=1) for motion in motions]
     period = np.linalg.norm(column["rival_px"], axis=1)
-    # over more than one slice the whole lattice changes and takes the peak with it
     neighbours = second - first == 1
     nearest = (np.min(away, axis=0) < _NEAR_PEAK * period) & neighbours
     periodic = np.where(nearest, _LATTICE_TRUST * column["periodic_confidence"], 0.0)
     lattice = np.mean((periodic > confidence)[neighbours]) > _MOSTLY
-    trusted = np.maximum(confidence, periodic) * (neighbours | (not lattice))
-    weight = np.where(silent[first] | silent[second], 0.0, trusted)
+    trusted = np.maximum(confidence, periodic)
+    if lattice:
+        # over more than one slice the whole lattice changes and takes the peak with it
+        trusted *= neighbours & (nearest | (confidence >= _SURE))
+    # a trace of confidence would still pass for a measurement where no other pair contradicts it
+    weight = np.where(silent[first] | silent[second] | (trusted < _LOST), 0.0, trusted)
     return Pairs(first, second, shift, column["sigma_px"].reshape(-1, 2), weight), (periodic > confidence) & (
         weight > 0
     )
@@ -193,6 +207,9 @@ def _with_reference(
     expected = np.array([whole_offset(k, options) for k in range(len(usable))], dtype=np.float64)
     roi, margin = options.reference_roi, options.reference_margin_px
     places, sigma = track_reference(patches, expected, track.shifts_px, roi, margin, usable)
+    found = np.isfinite(sigma).all(axis=1)
+    blind = [axis for axis in (0, 1) if found.any() and np.median(sigma[found, axis]) > _BLIND_PX]
+    sigma[:, blind] = np.inf
     blend = blend_reference(track.shifts_px, places, sigma, track.breaks)
     seen = blend.used.sum(axis=0)
     decided = seen >= _MOSTLY * usable.sum()
@@ -200,6 +217,9 @@ def _with_reference(
     note = f"The static reference was found {' and '.join(told)} of {int(usable.sum())} usable slices."
     if not decided.any():
         return shifts, slow_sigma, False, f"{note} That is too few: it was left out."
+    if blind:
+        letters = " and ".join("yx"[axis] for axis in blind)
+        note += f" It has no edges that tell the motion along {letters}: there only the images speak."
     axes = np.flatnonzero(decided)
     shifts = shifts.copy()
     shifts[:, axes] = blend.shifts_px[:, axes]
@@ -210,6 +230,21 @@ def _with_reference(
             f"from it by {abs(blend.lean_px[axis]):.1f} px over the stack."
         )
     return shifts, own if decided.all() else np.maximum(own, slow_sigma), bool(decided.all()), note
+
+
+def _odd_ones(column: Mapping[str, Any]) -> list[int]:
+    """Slices less like both neighbours than these are like each other."""
+    ends = zip(column["first"].tolist(), column["second"].tolist(), strict=True)
+    alike = dict(zip(ends, column["coherence"].tolist(), strict=True))
+    odd = []
+    for k in range(1, len(column["mean"]) - 1):
+        across = alike.get((k - 1, k + 1), 0.0)
+        if across < _LEAST_ALIKE:
+            continue
+        change = 1 - max(alike[k - 1, k], alike[k, k + 1])
+        if change > _ODD * (1 - across + _ODD_FLOOR):
+            odd.append(k)
+    return odd
 
 
 def _strangers(track: Trajectory, pairs: Pairs) -> list[int]:
@@ -229,9 +264,13 @@ def _gaps_filled(track: Trajectory) -> Float:
 
 
 def _end_sigma(walk: Walks, track: Trajectory) -> float:
-    """Spread of the last slice against the first, had the whole stack been like its measured part."""
+    """Spread of the last slice against the first, had the whole stack been like its measured part.
+
+    Geometry is judged by the larger estimate: a wrong choice costs more than none.
+    """
     measured = int(track.measured.sum())
-    return float(walk.sigma_px(measured + 1)[-1]) * len(track.measured) / measured
+    larger = max(float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule))
+    return larger * len(track.measured) / measured
 
 
 def _line_sigma(n: int, end_sigma: float, lines: Sequence[AxisLine]) -> Float:
@@ -247,6 +286,13 @@ def _unmeasured_note(track: Trajectory, motion: ExpectedMotion | None) -> str:
     if motion is None:
         return f"{share} and no geometry says how the slices move: no motion was assumed elsewhere."
     return f"{share}; the others were taken from geometry ({motion.name}), so that drift and jitter remain in them."
+
+
+def _parallax_note(apart: float) -> str:
+    return (
+        f"Dark and bright parts move apart by {apart:.2f} rows per slice: light from behind the face may feign as much "
+        f"drift. With the column angle known (column_angle_deg) it is taken off."
+    )
 
 
 def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:

@@ -12,9 +12,10 @@ from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
 from fibtomo.ops.itk_registration import itk_pair_shift
-from fibtomo.ops.local_motion import PARTS, local_steps
-from fibtomo.ops.parallax import EVERY, dark_against_bright
+from fibtomo.ops.local_motion import PARTS, thumbnail_steps
+from fibtomo.ops.parallax import EVERY, thumbnail_dark_against_bright
 from fibtomo.ops.reference import cut_patch
+from fibtomo.ops.slice_pixels import thumbnail
 from fibtomo.ops.slice_quality import STATISTICS, slice_statistics
 from fibtomo.ops.spectra import make_band, slice_spectrum
 
@@ -93,11 +94,15 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     local: list[Float] = []
     dark: list[Float] = []
     patches: list[Any] = []
+    small: Any = None
     for i in range(max(0, core[0] - gaps[-1]), core[1]):
         spectra.append(slice_spectrum(block[i], band))
         if i < core[0]:
             continue
         previous = block[i - 1] if i else None
+        if small is None and i:
+            small, binning = thumbnail(previous)
+        before, (small, binning) = small, thumbnail(block[i])
         for name, value in slice_statistics(block[i], previous, spectra[-1], band).items():
             slices[name].append(value)
         areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
@@ -112,9 +117,9 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
                     reach = options.reach_px(z0 + i - gap, z0 + i)
                     found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, reach))
                 if gap == 1 and found[-1].significance > 0:
-                    local[-1] = local_steps(block[i - 1], block[i], found[-1].shift_px)
+                    local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
                     if (z0 + i) % EVERY == 0:
-                        dark[-1] = dark_against_bright(block[i - 1], block[i])
+                        dark[-1] = thumbnail_dark_against_bright(before, small, binning)
         if options.reference_roi is not None:
             offset = whole_offset(z0 + i, options)
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_host
+from fibtomo.ops.slice_pixels import thumbnail
 
 Float = NDArray[np.float64]
 
 PARTS = 2
 """Parts along either axis."""
 _LEAST_ROWS = 24  # binned rows or columns of a part
-_BINNED_PX = 128  # the shorter side is binned down to no less than this
 
 
 def local_steps(first: Any, second: Any, shift_px: tuple[float, float]) -> Float:
@@ -48,12 +48,15 @@ def local_steps(first: Any, second: Any, shift_px: tuple[float, float]) -> Float
     >>> local_steps(scene[10:170, 10:170], scene[8:168, 13:173], (2.0, -3.0)).round(1).tolist()
     [[2.0, -3.0], [2.0, -3.0], [2.0, -3.0], [2.0, -3.0]]
     """
+    (a, binning), (b, _) = thumbnail(first), thumbnail(second)
+    return thumbnail_steps(a, b, binning, shift_px)
+
+
+def thumbnail_steps(first: Any, second: Any, binning: int, shift_px: tuple[float, float]) -> Float:
+    """`local_steps` of slices that `thumbnail` has binned."""
     unknown = np.full((PARTS**2, 2), np.nan)
-    binning = 1
-    while min(first.shape) // (2 * binning) >= _BINNED_PX:
-        binning *= 2
     whole = np.rint(np.asarray(shift_px) / binning).astype(int)
-    a, b = _overlap(_binned(first, binning), _binned(second, binning), whole)
+    a, b = _overlap(_normalised(first), _normalised(second), whole)
     height, width = a.shape[0] // PARTS, a.shape[1] // PARTS
     if min(height, width) < _LEAST_ROWS:
         return unknown
@@ -79,13 +82,8 @@ def local_steps(first: Any, second: Any, shift_px: tuple[float, float]) -> Float
     return np.asarray((rest + whole) * binning)
 
 
-def _binned(image: Any, binning: int) -> Any:
-    rows, cols = image.shape[0] // binning, image.shape[1] // binning
-    grey = image[: rows * binning, : cols * binning]
-    if binning > 1:
-        grey = grey.reshape(rows, binning, cols, binning).mean(axis=(1, 3), dtype=np.float32)
-    grey = grey.astype(np.float32)
-    return (grey - grey.mean()) / namespace(image).maximum(grey.std(), 1e-6)
+def _normalised(grey: Any) -> Any:
+    return (grey - grey.mean()) / namespace(grey).maximum(grey.std(), 1e-6)
 
 
 def _overlap(a: Any, b: Any, whole: NDArray[np.int64]) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import to_host
 from fibtomo.ops.correlation import pair_shift
+from fibtomo.ops.slice_pixels import thumbnail
 from fibtomo.ops.spectra import make_band, slice_spectrum
 from fibtomo.ops.thresholds import multi_otsu
 
@@ -20,13 +21,13 @@ Float = NDArray[np.float64]
 
 EVERY = 4
 """Slices between two measurements."""
-_BINNED_PX = 128  # the shorter side is binned down to no less than this
 _LEAST_CONFIDENCE = 0.5
 _LEAST_MEASURED = 3
 _SHARE = 1.0  # motion of the whole image over that of dark against bright: 0.8 to 1.35 on phantoms
 _SHARE_ERROR = 0.3
 _LEAST_OF_SHEAR = 0.2
 _LEAST_SIGMA = 4.0
+_LEAST_SUSPECTED_PX = 0.2
 
 
 def dark_against_bright(first: Any, second: Any) -> Float:
@@ -49,10 +50,13 @@ def dark_against_bright(first: Any, second: Any) -> Float:
     >>> bool(np.abs(dark_against_bright(scene[2:130, 5:133], scene[:128, 8:136])).max() < 0.1)
     True
     """
-    binning = 1
-    while min(first.shape) // (2 * binning) >= _BINNED_PX:
-        binning *= 2
-    halves = [_halves(_binned(image, binning)) for image in (first, second)]
+    (a, binning), (b, _) = thumbnail(first), thumbnail(second)
+    return thumbnail_dark_against_bright(a, b, binning)
+
+
+def thumbnail_dark_against_bright(first: Any, second: Any, binning: int) -> Float:
+    """`dark_against_bright` of slices that `thumbnail` has binned."""
+    halves = [_halves(image) for image in (first, second)]
     band = make_band(halves[0][0].shape)
     moves = []
     for a, b in zip(*halves, strict=True):
@@ -61,12 +65,6 @@ def dark_against_bright(first: Any, second: Any) -> Float:
             return np.full(2, np.nan)
         moves.append(np.array(pair.shift_px) * binning)
     return np.asarray(moves[0] - moves[1])
-
-
-def _binned(image: Any, binning: int) -> Any:
-    rows, cols = image.shape[0] // binning, image.shape[1] // binning
-    grey = image[: rows * binning, : cols * binning].astype(np.float32)
-    return grey.reshape(rows, binning, cols, binning).mean(axis=(1, 3))
 
 
 def _halves(grey: Any) -> tuple[Any, Any]:
@@ -118,12 +116,30 @@ def find_parallax(moves: Float, behind_px: float) -> Parallax | None:
     >>> round(find_parallax(moves, 1.23).bias_px, 2), find_parallax(moves * 0.01, 1.23)
     (0.5, None)
     """
-    known = moves[np.isfinite(moves).all(axis=1)]
-    if len(known) < _LEAST_MEASURED or behind_px <= 0:
+    apart, error = _apart(moves)
+    if behind_px <= 0 or apart < max(_LEAST_OF_SHEAR * behind_px, _LEAST_SIGMA * error):
         return None
+    return Parallax(apart, _SHARE * apart, _SHARE_ERROR * apart)
+
+
+def suspected_parallax(moves: Float) -> float:
+    """Rows per slice by which dark and bright move apart along y where no geometry says which way light flows.
+
+    Examples
+    --------
+    >>> moves = np.column_stack([-0.5 + 0.05 * np.cos(np.arange(16)), np.zeros(16)])
+    >>> round(suspected_parallax(moves), 2), suspected_parallax(moves * 0.01)
+    (0.5, 0.0)
+    """
+    apart, error = _apart(moves)
+    return abs(apart) if abs(apart) >= max(_LEAST_SUSPECTED_PX, _LEAST_SIGMA * error) else 0.0
+
+
+def _apart(moves: Float) -> tuple[float, float]:
+    """Motion of dark against bright along y and its error; 0 where there is too little to tell."""
+    known = moves[np.isfinite(moves).all(axis=1)]
+    if len(known) < _LEAST_MEASURED:
+        return 0.0, np.inf
     middle = np.median(known, axis=0)
     # the motion along x, where nothing flows, tells how much chance moves the halves apart
-    error = float(np.linalg.norm([*known.std(axis=0) / np.sqrt(len(known)), middle[1]]))
-    if middle[0] < max(_LEAST_OF_SHEAR * behind_px, _LEAST_SIGMA * error):
-        return None
-    return Parallax(float(middle[0]), _SHARE * float(middle[0]), _SHARE_ERROR * float(middle[0]))
+    return float(middle[0]), float(np.linalg.norm([*known.std(axis=0) / np.sqrt(len(known)), middle[1]]))

@@ -121,6 +121,7 @@ def track_reference(
     band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
     positions, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     template: SliceSpectrum | None = None
+    first: Any = None
     seen = 0
     here, last = np.zeros(2), 0
     for k in np.flatnonzero(usable):
@@ -135,20 +136,39 @@ def track_reference(
         spectrum = slice_spectrum(patch, band)
         if template is None:
             positions[k], sigma[k] = offsets_px[k], 1e-3
-            template, seen, here, last = spectrum, 1, positions[k], int(k)
+            template, first, seen, here, last = spectrum, patch, 1, positions[k], int(k)
             continue
         pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
         if pair.significance < _LEAST_SIGNIFICANCE or pair.disagreement > _MOST_DISAGREEMENT:
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b
-        sigma[k] = np.array(pair.sigma_px) * b
+        sigma[k] = np.maximum(pair.sigma_px, edge_sigma(first, patch)) * b
         here, last = positions[k], int(k)
         template = _grown(template, spectrum, residual, seen, band)
         seen += 1
     if not seen:
         raise InputError(f"the reference in reference_roi = {tuple(roi)} is not inside any usable slice")
     return positions - positions[np.flatnonzero(np.isfinite(sigma).any(axis=1))[0]], sigma
+
+
+def edge_sigma(first: Any, second: Any) -> Float:
+    """Standard deviations (y, x) of the shift between two patches, as far as their edges tell it, in pixels.
+
+    The gradients that both patches show leave out noise; along a direction without edges nothing is known, whatever
+    the margin of the window feigns.
+
+    Examples
+    --------
+    >>> marks = np.tile(np.arange(40) % 8 < 4, (30, 1)) + 0.1 * np.random.default_rng(0).normal(size=(2, 30, 40))
+    >>> bool(edge_sigma(*marks)[0] > 10 * edge_sigma(*marks)[1])
+    True
+    """
+    noise = float(np.var(second - first)) + 1e-12
+    slopes = [[np.diff(patch, axis=axis) for patch in (first, second)] for axis in (0, 1)]
+    shared = np.array([float((a * b).sum(dtype=np.float64)) for a, b in slopes])
+    chance = np.array([float(np.sqrt((a.var() * b.var()) * a.size)) for a, b in slopes])
+    return np.sqrt(noise / np.maximum(shared - chance, 1e-6 * noise))
 
 
 def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int, band: Band) -> SliceSpectrum:

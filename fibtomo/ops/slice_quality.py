@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import namespace, to_host
+from fibtomo.backend.array import namespace
+from fibtomo.ops.slice_pixels import repeated_share, varying_lines
 from fibtomo.ops.spectra import Band, SliceSpectrum
 
 Float = NDArray[np.float64]
@@ -48,18 +49,15 @@ def slice_statistics(image: Any, previous: Any | None, spectrum: SliceSpectrum, 
     >>> slice_statistics(image, image, slice_spectrum(image, band), band)["blank_rows"]
     0.25
     """
-    xp = namespace(image)
-    blank = to_host(image.min(axis=1) == image.max(axis=1))
-    shown = image[xp.asarray(np.flatnonzero(~blank))] if blank.any() and not blank.all() else image
+    blank = ~varying_lines(image)[0]
+    shown = image[namespace(image).asarray(np.flatnonzero(~blank))] if blank.any() and not blank.all() else image
     step = max(1, min(shown.shape) // 512)
     thin = shown[::step, ::step].astype(np.float32)
     middle = band.rings // 2
     low, high = spectrum.power[:middle].sum(), spectrum.power[middle:].sum()
     repeated = 0.0
     if previous is not None and not blank.all():
-        varies = (image[:, 1:] != image[:, :-1]).astype(np.float32)
-        same = (image[:, 1:] == previous[:, 1:]).astype(np.float32)
-        repeated = float((varies * same).sum() / xp.maximum(varies.sum(), 1))
+        repeated = repeated_share(image, previous)
     return {
         "mean": float(thin.mean()),
         "deviation": float(thin.std()),

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import fft, namespace, to_host
 from fibtomo.errors import InputError
+from fibtomo.ops.slice_pixels import binned, varying_lines, windowed
 
 Float = NDArray[np.float64]
 
 HIGHEST = 0.2
 """Upper end of the band in cycles per pixel; beyond it noise and change between slices leave nothing."""
-_TAPER = 0.1  # part of the window that rises and falls; what it hides adds to the false motion of structure
+_TAPER = 0.085  # part of the window that rises and falls; what it hides adds to the false motion of structure
 _WEDGE_DEG = 6.0  # half-angle about the x frequency axis in which curtains lie
 _LARGE_PX = 1500  # from this size on slices are binned
 _RING_WIDTH = 1 / 200  # cycles per pixel
@@ -99,7 +100,7 @@ def make_band(
     shape
         Rows and columns of the slices.
     band_cycles_per_px
-        Lowest and highest frequency; ``None`` takes three cycles per image up to 0.2 per pixel and leaves the rest
+        Lowest and highest frequency; ``None`` takes two cycles per image up to 0.2 per pixel and leaves the rest
         to the coherence weights.
     skip_scan_lines
         Leave out what only varies along y: brightness that differs from scan line to scan line.
@@ -121,13 +122,25 @@ def make_band(
     return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, xp.__name__)
 
 
+def binning_of(shape: tuple[int, int]) -> int:
+    """Pixels averaged along either axis before slices of this shape are transformed.
+
+    Examples
+    --------
+    >>> binning_of((1024, 1024)), binning_of((2048, 2048))
+    (1, 2)
+    """
+    binning = 1
+    while max(shape) / binning >= _LARGE_PX and min(shape) / (2 * binning) >= 64:
+        binning *= 2
+    return binning
+
+
 @lru_cache(maxsize=16)
 def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, module: str) -> Band:
     from scipy.fft import next_fast_len
 
-    binning = 1
-    while max(shape) / binning >= _LARGE_PX and min(shape) / (2 * binning) >= 64:
-        binning *= 2
+    binning = binning_of(shape)
     rows, cols = shape[0] // binning, shape[1] // binning
     if min(rows, cols) < 16:
         raise InputError(
@@ -135,16 +148,16 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
             f"with --set drift.estimate=off"
         )
     ny, nx = next_fast_len(rows, real=True), next_fast_len(cols, real=True)
-    low, high = (3.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
+    low, high = (2.0 / min(rows, cols), HIGHEST) if limits is None else (limits[0] * binning, limits[1] * binning)
     high = min(high, 0.5)
-    half_y, half_x = (min(int(np.ceil(high * n)) + 1, n // 2) for n in (ny, nx))
+    half_y, half_x = (_half(high, n) for n in (ny, nx))
     ky = np.concatenate([np.arange(half_y), np.arange(-half_y, 0)])[:, None]
     kx = np.arange(half_x + 1)[None, :]
     fy, fx = ky / ny, kx / nx
     radius = np.hypot(fy, fx)
     keep = (radius >= low) & (radius <= high) & (np.abs(ky) < half_y) & (kx < half_x)
-    keep &= np.abs(fy) > np.maximum(2.0 / rows, np.tan(np.radians(_WEDGE_DEG)) * fx)
-    keep &= fx > 1.5 / cols if skip_scan_lines else (fx > 0) | (fy > 0)
+    keep &= np.abs(fy) > np.maximum(1.0 / rows, np.tan(np.radians(_WEDGE_DEG)) * fx)
+    keep &= fx > 0.5 / cols if skip_scan_lines else (fx > 0) | (fy > 0)
     if np.count_nonzero(keep) < 20:
         raise InputError(
             f"the band {low / binning:.4g} to {high / binning:.4g} cycles per pixel holds too few frequencies of "
@@ -165,11 +178,21 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
         grid_shape=(2 * half_y, 2 * half_x),
         freq_y=fy[:, 0],
         freq_x=fx[0],
-        ring=import_module(module).asarray(ring.ravel()),
+        ring=import_module(module).asarray(ring.ravel().astype(np.int32)),
         rings=rings,
         samples=np.bincount(number, minlength=rings).astype(np.float64),
         squares=np.array(squares),
     )
+
+
+def _half(high: float, n: int) -> int:
+    """Half the size of the correlation grid: holds all frequencies up to `high`, and transforms fast."""
+    from scipy.fft import next_fast_len
+
+    half = int(np.ceil(high * n)) + 1
+    while half < n // 2 and next_fast_len(2 * half, real=True) != 2 * half:
+        half += 1
+    return min(half, n // 2)
 
 
 def slice_spectrum(image: Any, band: Band) -> SliceSpectrum:
@@ -185,23 +208,27 @@ def slice_spectrum(image: Any, band: Band) -> SliceSpectrum:
         From `make_band` for this shape.
     """
     xp = namespace(image)
-    rows, cols = band.shape
     b = band.binning
-    grey = image[: rows * b, : cols * b].astype(np.float32)
-    if b > 1:
-        grey = grey.reshape(rows, b, cols, b).mean(axis=(1, 3))
-    window_y, window_x = (_window(to_host(grey.min(axis=a) < grey.max(axis=a))) for a in (1, 0))
-    wy, wx = xp.asarray(window_y, dtype=np.float32), xp.asarray(window_x, dtype=np.float32)
+    grey = image if b == 1 else binned(image, b)
+    window_y, window_x = (_window(lines) for lines in varying_lines(grey))
+    (ny, nx), half_y, half_x = band.fft_shape, band.grid_shape[0] // 2, band.grid_shape[1] // 2
+    kept = np.r_[:half_y, ny - half_y : ny]
+    rows_kept = xp.asarray(kept)
+    rows, profile = windowed(grey, window_y, window_x)
+    along_x = fft(rows).rfft(rows, n=nx, axis=1)[:, : half_x + 1]
+    wy = xp.asarray(window_y, dtype=np.float32)[:, None]
+    values = fft(rows).fft(along_x * wy, n=ny, axis=0, overwrite_x=True)[rows_kept]
     if window_y.any() and window_x.any():
-        row_profile = to_host((grey * wx).sum(axis=1)).astype(np.float64) / window_x.sum()
-        col_profile = to_host((grey * wy[:, None]).sum(axis=0)).astype(np.float64) / window_y.sum()
+        row_profile = to_host(along_x[:, 0].real).astype(np.float64) / window_x.sum()
+        col_profile = to_host(profile).astype(np.float64) / window_y.sum()
         mean = np.average(row_profile, weights=window_y)
-        trend_y = xp.asarray(_parabola(row_profile, window_y), dtype=np.float32)
-        trend_x = xp.asarray(_parabola(col_profile, window_x) - mean, dtype=np.float32)
-        grey = grey - trend_y[:, None] - trend_x
-    spectrum = fft(grey).rfft2(grey * wy[:, None] * wx, s=band.fft_shape)
-    half_y, half_x = band.grid_shape[0] // 2, band.grid_shape[1] // 2
-    values = xp.concatenate([spectrum[:half_y, : half_x + 1], spectrum[-half_y:, : half_x + 1]])
+        trends = (
+            (window_y * _parabola(row_profile, window_y), window_x),
+            (window_y, window_x * (_parabola(col_profile, window_x) - mean)),
+        )
+        for trend_y, trend_x in trends:
+            waves_y, waves_x = np.fft.fft(trend_y, n=ny)[kept], np.fft.rfft(trend_x, n=nx)[: half_x + 1]
+            values -= xp.asarray(waves_y.astype(np.complex64))[:, None] * xp.asarray(waves_x.astype(np.complex64))
     values *= (band.ring < band.rings).reshape(values.shape)
     return SliceSpectrum(values, ring_sums(xp.abs(values) ** 2, band), (window_y, window_x))
 
@@ -226,5 +253,7 @@ def _window(varies: NDArray[np.bool_]) -> Float:
 
 
 def _parabola(profile: Float, weight: Float) -> Float:
-    t = np.linspace(-1, 1, len(profile))
-    return np.polynomial.polynomial.polyval(t, np.polynomial.polynomial.polyfit(t, profile, 2, w=np.sqrt(weight)))
+    powers = np.linspace(-1, 1, len(profile)) ** np.arange(3)[:, None]
+    weighted = powers * weight
+    coefficients = np.linalg.lstsq(weighted @ powers.T, weighted @ profile, rcond=None)[0]
+    return np.asarray(coefficients @ powers)

@@ -16,7 +16,8 @@ from fibtomo.ops.trajectory import Pairs
 Float = NDArray[np.float64]
 
 _LEAST_STEPS = 8
-_LEAST_FEATURES = 8  # in every part, for its motion to be its own
+_LEAST_OF_RULE = 1 / 3
+_LEAST_FEATURES = 5  # in every part, for its motion to be its own
 _REAL_MEMORY_SLICES = 30.0  # of slow drift of stage and sample
 _UPDATES = 100
 _JUMP = 6.0  # steps farther than this from the median, in robust standard deviations, are real
@@ -70,8 +71,11 @@ class Walks:
     rule: Walk
 
     def sigma_px(self, n: int) -> Float:
-        """(n,) larger standard deviation of the two: parts share long waves, and features may live long."""
-        return np.maximum(self.seen.sigma_px(n), self.rule.sigma_px(n))
+        """(n,) standard deviation as seen, at least a third of the rule: parts share long waves, features live long.
+
+        The rule counts features by their wavelength, which overrates the walk of particles two- to threefold.
+        """
+        return np.maximum(self.seen.sigma_px(n), _LEAST_OF_RULE * self.rule.sigma_px(n))
 
 
 def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
@@ -80,7 +84,7 @@ def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
     Every part shows its own structure, so the parts walk independently and the frame, their mean, by their spread
     over the square root of their number. The memory is the integrated autocorrelation of that spread, and its
     standard error on top.
-    The rule for isotropic structure is 0.9 dz/√N_f per slice for N_f features in view, and a memory of λ/(8 dz), with
+    The rule for isotropic structure is 0.45 dz/√N_f per slice for N_f features in view, and a memory of λ/(2 dz), with
     dz/λ from the coherence of neighbours, 1 − (2π dz/λ)²/6.
 
     Parameters
@@ -101,7 +105,7 @@ def measure_walk(column: Mapping[str, Any], pairs: Pairs) -> Walks:
     coherence = float(np.median(column["coherence"][neighbours]))
     step = np.sqrt(6 * max(1 - coherence, 1e-4)) / (2 * np.pi)
     features = max(float(np.median(column["area_px"])) / wavelength**2, 1.0)
-    rule = Walk(0.9 * step * wavelength / features**0.5, 1 / (8 * step))
+    rule = Walk(0.45 * step * wavelength / features**0.5, 1 / (2 * step))
     local = column["local_px"][pairs.second[neighbours]]
     seen = _of_parts(local) if features >= _LEAST_FEATURES * local.shape[1] else None
     return Walks(seen or rule, rule)

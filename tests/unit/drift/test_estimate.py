@@ -1,5 +1,6 @@
 """`estimate_drift` on virtual stacks with known motion."""
 
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -10,6 +11,9 @@ from scipy.ndimage import shift as shifted
 
 from fibtomo.errors import InputError
 from fibtomo.ops.drift import estimate_drift
+from fibtomo.phantom import acquire
+from fibtomo.phantom.packing import Particles
+from fibtomo.phantom.specimens import NanoporousMetal, Tpms
 
 
 def test_fast_motion_is_found_to_a_tenth_of_a_pixel(moderate, lab):
@@ -104,6 +108,85 @@ def test_static_reference_decides_the_slow_part(lab, columns):
     assert drift.identifiable
     assert lab.rms(drift.shifts_px - truth) < 0.15
     assert drift.sigma_px[-1] < 0.3
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_reference_without_edges_along_y_leaves_y_to_the_images(lab, seed):
+    n, height = 30, 60
+    truth = lab.random_walk(n, 0.3, seed)
+    slices = lab.Waves(seed).stack(truth)
+    rng = np.random.default_rng(seed)
+    marks = gaussian_filter(rng.normal(size=600), 3)
+    marks *= 40 / marks.std()
+    for k in range(n):
+        row = np.interp(np.arange(256) + 150 - truth[k, 1], np.arange(600), marks)
+        slices[k, :height] = np.clip(128 + row + 10 * rng.normal(size=(height, 256)), 0, 255)
+    drift = estimate_drift(slices, reference_roi=(10, 50, 40, 216))
+    assert not drift.identifiable
+    assert any("along y" in note for note in drift.notes)
+    error = drift.shifts_px - truth
+    assert lab.rms(error[:, 1:]) < 0.15
+    assert np.abs(np.diff(error[:, 0])).max() < 0.3
+
+
+def test_strange_slices_in_a_lattice_are_named_and_do_not_tear_it():
+    run = acquire(
+        Tpms(greys=(0.28, 0.72), period_nm=240),
+        shape=(24, 240, 240),
+        tracked=True,
+        artefacts={"drift": True, "jitter": True, "noise": True},
+        oversample=1,
+    )
+    slices = run.slices.copy()
+    slices[8] = np.random.default_rng(0).integers(0, 255, slices[8].shape)
+    slices[17] = np.rot90(slices[17])
+    drift = estimate_drift(slices)
+    assert drift.bad_slices == (8, 17)
+    usable = np.setdiff1d(np.arange(24), drift.bad_slices)
+    error = (drift.shifts_px - run.truth.shifts_px)[usable]
+    assert np.linalg.norm(error - error.mean(axis=0), axis=1).max() < 2.0
+
+
+def test_light_from_behind_the_face_widens_the_stated_deviation(lab):
+    truth = np.zeros((24, 2))
+    face = lab.Waves(1).stack(truth, noise=0.0).astype(float)
+    behind = lab.Waves(2, wavelength_px=16.0).stack(np.outer(np.arange(24), (0.6, 0.0)), noise=0.0)
+    slices = np.where(face > 128, face, 0.2 * face + 0.7 * behind) + np.random.default_rng(0).normal(0, 4, face.shape)
+    drift = estimate_drift(np.clip(slices, 0, 255).astype(np.uint8))
+    assert any("behind the face" in note for note in drift.notes)
+    assert drift.sigma_px[-1] > 0.2 * 23
+    plain = estimate_drift(face.astype(np.uint8))
+    assert not any("behind the face" in note for note in plain.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "specimen",
+    [
+        NanoporousMetal(greys=(0.28, 0.72), wavelength_nm=170, waves=600),
+        Particles(greys=(0.28, 0.72), radius_nm=110),
+    ],
+    ids=lambda specimen: specimen.kind,
+)
+def test_phantoms_under_curtains_and_flicker_keep_their_bounds(specimen, lab):
+    """Jitter within 0.08 px, and a stated deviation within a factor of 2.5 of the error."""
+    stated, actual = [], []
+    for seed in range(3):
+        run = acquire(
+            replace(specimen, seed=seed),
+            shape=(48, 448, 448),
+            tracked=True,
+            artefacts={"drift": True, "jitter": True, "noise": True, "curtains": True, "flicker": {"gain": 0.1}},
+            seed=seed,
+            oversample=1,
+        )
+        drift = estimate_drift(run.slices)
+        error = drift.shifts_px - run.truth.shifts_px
+        assert lab.rms(lab.high_frequency(error)) <= 0.08
+        assert drift.bad_slices == ()
+        stated.append(np.mean(drift.sigma_px**2))
+        actual.append(np.mean((error - error[0]) ** 2))
+    assert 0.4 < np.sqrt(np.mean(stated) / np.mean(actual)) < 2.5
 
 
 def test_lost_reference_is_not_claimed(lab):
