@@ -198,7 +198,9 @@ class AnchorParams(Params):
     """Take the slow part of the motion from edges of the face that stand still, where `face.find` saw such."""
 
     edges: Literal["auto", "off"] = Field(
-        "auto", description="auto: sample surface for y, trench walls for x; off: leave the motion as it is."
+        "auto",
+        description="auto: sample surface for y, trench walls for x, unless a reference region or places given by hand "
+        "have decided; off: leave the motion as it is.",
     )
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from fibtomo.ops.face_layer import LEAST_SLICES
 from fibtomo.ops.face_measure import measure_faces
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
+
+Result = TypeVar("Result")
 
 _SLAB_SLICES = 16
 _PROBES = 24
@@ -132,24 +134,36 @@ def estimate_drift(
         check_roi(reference_roi, shape[1:])
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
 
-    def measure(start: int) -> Table:
-        low, stop = max(0, start - options.gaps[-1]), min(shape[0], start + _SLAB_SLICES)
-        return measure_slab(read(low, stop), low, (start - low, stop - low), options)
+    n, probes = shape[0], _probes(shape[0]) if slow == "auto" else []
+
+    def measure(start: int) -> tuple[Table, list[Table]]:
+        low, stop = max(0, start - options.gaps[-1]), min(n, start + _SLAB_SLICES)
+        block = read(low, stop)
+        faces = [measure_faces(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
+        return measure_slab(block, low, (start - low, stop - low), options), faces
 
     threads = workers or _cores()
-    partials = _in_threads(measure, range(0, shape[0], _SLAB_SLICES), threads)
-    drift = combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), shape[0]))
-    return _anchored(drift, read, shape, threads) if slow == "auto" and reference_roi is None else drift
+    slabs = _in_threads(measure, range(0, n, _SLAB_SLICES), threads)
+    partials = [table for table, _ in slabs]
+    drift = combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), n))
+    probed = [face for _, faces in slabs for face in faces]
+    return _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
 
 
-def _anchored(drift: Drift, read: Callable[[int, int], Any], shape: Sequence[int], workers: int) -> Drift:
-    """Motion anchored to the edges of the face; all slices are read again only if a few of them show any."""
+def _probes(n: int) -> list[int]:
+    """Slices that tell whether the face has edges worth following."""
+    return sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)})
+
+
+def _anchored(
+    drift: Drift, probed: dict[int, Table], read: Callable[[int, int], Any], shape: Sequence[int], workers: int
+) -> Drift:
+    """Motion anchored to the edges of the face; the slices are read again only if the probed ones show any."""
     n, size = shape[0], (shape[1], shape[2])
-    few = [k for k in sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)}) if k not in drift.bad_slices]
-    if len(few) < LEAST_SLICES:
+    few = [k for k in probed if k not in drift.bad_slices]
+    if len(few) < LEAST_SLICES or drift.identifiable:
         return drift
-    probed = _joined([measure_faces(read(k, k + 1)) for k in few])
-    seen = find_face(probed, size, drift.shifts_px[few])
+    seen = find_face(_joined([probed[k] for k in few]), size, drift.shifts_px[few])
     if not (np.isfinite(seen["surface_row_px"]).any() or np.isfinite(seen["wall_column_px"]).any()):
         return drift
     slabs = _in_threads(lambda z: measure_faces(read(z, min(n, z + _SLAB_SLICES))), range(0, n, _SLAB_SLICES), workers)
@@ -188,11 +202,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_threads(measure: Callable[[int], Table], starts: range, workers: int) -> list[Table]:
+def _in_threads(measure: Callable[[int], Result], starts: range, workers: int) -> list[Result]:
     """Results in order, with no more than `workers` + 1 slabs under way."""
-    results: list[Table] = []
+    results: list[Result] = []
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Table]] = deque()
+        waiting: deque[Future[Result]] = deque()
         for start in starts:
             waiting.append(pool.submit(measure, start))
             if len(waiting) > workers:

@@ -56,7 +56,8 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     (True, False)
     """
     n = len(drift)
-    if drift.identifiable or n < _FEWEST_SLICES:
+    known_exactly = not drift.sigma_px[1:].all()
+    if drift.identifiable or known_exactly or n < _FEWEST_SLICES:
         return drift
     usable = np.ones(n, dtype=bool)
     usable[list(drift.bad_slices)] = False
