@@ -22,7 +22,7 @@ from fibtomo.ops.slow_motion import (
     replace_line,
     take_lines,
 )
-from fibtomo.ops.structure_walk import Walks, measure_walk, without_walk
+from fibtomo.ops.structure_walk import Walks, measure_walk, real_line_sigma, without_walk
 from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
 
 Float = NDArray[np.float64]
@@ -98,8 +98,9 @@ def combine_slabs(
         shifts = track.shifts_px
         notes.append(_ONLY_IMAGES)
         if options.slow == "auto":
+            real = real_line_sigma(shifts, walk.seen)
             shifts, bends = without_walk(shifts, walk.seen)
-            shifts = take_lines(shifts, lines, usable)
+            shifts = take_lines(shifts, lines, usable, real)
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
             suspected = 0.0 if allowed else suspected_parallax(column["dark_px"])
             if suspected:

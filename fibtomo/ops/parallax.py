@@ -46,7 +46,7 @@ def dark_against_bright(first: Any, second: Any) -> Float:
     Examples
     --------
     >>> from scipy.ndimage import gaussian_filter
-    >>> scene = gaussian_filter(np.random.default_rng(0).normal(size=(140, 140)), 3)
+    >>> scene = gaussian_filter(np.random.default_rng(0).normal(size=(140, 140)), 2)
     >>> bool(np.abs(dark_against_bright(scene[2:130, 5:133], scene[:128, 8:136])).max() < 0.1)
     True
     """

@@ -149,7 +149,7 @@ def tilt_evidence(
     if too_vague or away[best] > _AGREES or away[not best] < _EXCLUDED:
         return Evidence("tilt_corrected", None, f"{seen}; undecided", numbers=numbers)
     clear = away[best] <= _FITS_DECISIVE and away[not best] >= _DECISIVE
-    if face_angle_deg is None:
+    if face_angle_deg is None and best:
         clear = False  # a face at right angles to the beam shows true rows, whatever the scan did
     if advance is not None:
         numbers["advance_over_known"] = advance

@@ -15,7 +15,7 @@ from fibtomo.ops.parallax import Parallax
 
 Float = NDArray[np.float64]
 
-_WITHIN_SIGMA = 3.0
+_WITHIN_SIGMA = 2.0
 _LIKELIER = 9.0  # difference of the squared misfits, in variances: odds of 90 to 1
 PLAUSIBLE_DRIFT_PX = 0.3
 """Mean drift, px per slice, that stage and sample show in practice."""
@@ -179,14 +179,21 @@ def judge_line(
     return lines
 
 
-def take_lines(shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_]) -> Float:
+def take_lines(
+    shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_], real_px: Sequence[float] = (0.0, 0.0)
+) -> Float:
     """Return the shifts (n, 2) with the straight line from geometry along every axis where the images agree with it.
 
-    Where they do not, only what light from behind the face added is taken off.
+    Where real drift is to be expected beside what geometry knows, with the standard deviations `real_px` from first to
+    last slice, the line is the likeliest between geometry and images. Where they do not agree, only what light from
+    behind the face added is taken off.
     """
     for axis, line in enumerate(lines):
         if line.agrees and line.expected is not None:
             shifts = replace_line(shifts, line.expected.shifts_px, usable, axis)
+            odds = (real_px[axis] / max(line.sigma_px, 1e-6)) ** 2
+            share = odds**2 / (1 + odds**2)  # the strength of drift is itself read off few bends
+            shifts[:, axis] += np.linspace(0, share * (line.seen_px - line.expected_px), len(shifts))
         elif line.parallax_px:
             shifts = shifts.copy()
             shifts[:, axis] -= np.linspace(0, line.parallax_px, len(shifts))

@@ -116,7 +116,7 @@ def make_band(
     --------
     >>> band = make_band((256, 256))
     >>> band.binning, band.fft_shape, band.grid_shape
-    (1, (256, 256), (106, 106))
+    (1, (256, 256), (108, 108))
     """
     limits = None if band_cycles_per_px is None else (float(band_cycles_per_px[0]), float(band_cycles_per_px[1]))
     return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, xp.__name__)

@@ -166,7 +166,7 @@ def without_walk(shifts: Float, walk: Walk) -> tuple[Float, Float]:
     >>> bent(without_walk(path, Walk(0.1, 0.5))[0]) < 0.5 * bent(path)
     True
     """
-    from scipy.fft import dct, idct
+    from scipy.fft import idct
 
     n = len(shifts) - 1
     if n < _LEAST_STEPS:
@@ -175,11 +175,7 @@ def without_walk(shifts: Float, walk: Walk) -> tuple[Float, Float]:
     false = walk.power(omega)
     if not false.any():
         return shifts, walk.sigma_px(len(shifts))
-    steps = np.diff(shifts, axis=0)
-    middle = np.median(steps, axis=0)
-    limit = _JUMP * 1.4826 * np.median(np.abs(steps - middle), axis=0)
-    calm = np.where(np.abs(steps - middle) > np.maximum(limit, 1e-3), middle, steps)
-    spectrum = dct(calm, axis=0, norm="ortho")
+    spectrum = _spectrum(shifts)
     share = np.zeros((n, 2))
     for axis in (0, 1):
         share[1:, axis] = false[1:] / (false[1:] + _real_power(spectrum[1:, axis] ** 2, false[1:], omega[1:]))
@@ -188,6 +184,39 @@ def without_walk(shifts: Float, walk: Walk) -> tuple[Float, Float]:
     left[0] = 0.0
     path = shifts - np.concatenate([np.zeros((1, 2)), np.cumsum(removed, axis=0)])
     return path, _path_sigma(left)
+
+
+def real_line_sigma(shifts: Float, walk: Walk) -> Float:
+    """(2,) standard deviation of the real straight line, first to last slice, to be expected from the real bends.
+
+    Slow drift that bends the path also moves it from end to end; how much, follows from the strengths that explain
+    the bends best beside the walk of the structure. A path without real bends has hardly a real slope either.
+
+    Parameters
+    ----------
+    shifts
+        (n, 2) path.
+    walk
+        From `measure_walk`.
+    """
+    n = len(shifts) - 1
+    if n < _LEAST_STEPS:
+        return np.zeros(2)
+    omega = np.pi * np.arange(n) / n
+    false, spectrum = walk.power(omega), _spectrum(shifts)
+    powers = [_real_power(spectrum[1:, axis] ** 2, false[1:], omega[1:])[0] for axis in (0, 1)]
+    return np.sqrt(n * np.array(powers))
+
+
+def _spectrum(shifts: Float) -> Float:
+    """(n, 2) cosine coefficients of the steps, without jumps."""
+    from scipy.fft import dct
+
+    steps = np.diff(shifts, axis=0)
+    middle = np.median(steps, axis=0)
+    limit = _JUMP * 1.4826 * np.median(np.abs(steps - middle), axis=0)
+    calm = np.where(np.abs(steps - middle) > np.maximum(limit, 1e-3), middle, steps)
+    return np.asarray(dct(calm, axis=0, norm="ortho"))
 
 
 def _lorentzian(omega: Float, memory: float) -> Float:

@@ -179,8 +179,9 @@ class TestRun:
         given = {}
         monkeypatch.setattr("fibtomo.api.run", lambda *_, **options: given.update(options))
         monkeypatch.setattr(panel, "_show_run", lambda _: None)
-        panel.pipeline.forms[1].editors["method"].set_value("cubic")
-        panel.pipeline.stages.item(3).setCheckState(Qt.CheckState.Unchecked)
+        names = [form.stage for form in panel.pipeline.forms]
+        panel.pipeline.forms[names.index("geometry.resample")].editors["method"].set_value("cubic")
+        panel.pipeline.stages.item(names.index("measure.phases")).setCheckState(Qt.CheckState.Unchecked)
         panel.run()
         finish(panel)
         assert given["command"] == (

@@ -133,7 +133,7 @@ def test_input_is_untouched(name, tmp_path):
         block = block.astype(np.float32)
     kept = block.copy()
     spec = spec_for(stage.consumes).with_(dtype=str(block.dtype))
-    tables = tables_for(stage.requires)
+    tables = tables_for((*stage.requires, *((stage.produces,) if stage.refines else ())))
     ctx = StageContext(spec, 0, (0, len(block)), tables, CALIBRATION)
     block.setflags(write=False)
     if stage.measure:

@@ -89,7 +89,7 @@ def test_an_unfinished_run_goes_on_only_with_the_same_shifts(detectors, truth, t
 
 def test_drift_from_a_file_takes_the_place_of_the_estimate():
     config = load_pipeline("default").with_drift_from("a.csv", "steps")
-    assert [c.name for c in config.calls][2:4] == ["drift.import", "geometry.resample"]
+    assert [c.name for c in config.calls][2:5] == ["drift.import", "face.find", "geometry.resample"]
     assert config.calls[2].params.shifts_are == "steps"
     from fibtomo.pipeline.config import parse_pipeline
 

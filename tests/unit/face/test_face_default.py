@@ -13,7 +13,7 @@ from fibtomo.pipeline.sections import build_sections
 @pytest.mark.parametrize("name", pipelines())
 def test_every_shipped_pipeline_looks_for_the_face_in_the_pass_of_the_drift(name):
     measured = [[m.name for m in s.measures] for s in build_sections(load_pipeline(name))]
-    assert ["drift.estimate", "face.find"] in measured
+    assert ["drift.estimate", "face.find", "drift.anchor"] in measured
     used = next(c for c in load_pipeline(name).calls if c.name == "face.find")
     assert used.params.crop == ("off" if name == "drift-only" else "auto")
 
