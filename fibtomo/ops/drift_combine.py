@@ -91,16 +91,17 @@ def combine_slabs(
         notes.append(_unmeasured_note(track, motion))
     else:
         parallax = find_parallax(column["dark_px"], max((m.behind_px for m in allowed), default=0.0))
-        lines = judge_line(_gaps_filled(track), _end_sigma(walk, track), usable, allowed, parallax)
+        seen = _gaps_filled(track)
+        real = real_line_sigma(seen, walk.seen)
+        lines = judge_line(seen, _end_sigma(walk, track), usable, allowed, parallax, (real[0], real[1]))
         expected = lines[0].expected if lines else None
         if not track.measured.all() and expected is not None:
             track = solve_trajectory(n, pairs, expected.shifts_px)
         shifts = track.shifts_px
         notes.append(_ONLY_IMAGES)
         if options.slow == "auto":
-            real = real_line_sigma(shifts, walk.seen)
             shifts, bends = without_walk(shifts, walk.seen)
-            shifts = take_lines(shifts, lines, usable, real)
+            shifts = take_lines(shifts, lines, usable)
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
             suspected = 0.0 if allowed else suspected_parallax(column["dark_px"])
             if suspected:

@@ -15,7 +15,7 @@ from fibtomo.ops.parallax import Parallax
 
 Float = NDArray[np.float64]
 
-_WITHIN_SIGMA = 2.0
+_WITHIN_SIGMA, _LEAST_WITHIN = 3.0, 1.5
 _LIKELIER = 9.0  # difference of the squared misfits, in variances: odds of 90 to 1
 PLAUSIBLE_DRIFT_PX = 0.3
 """Mean drift, px per slice, that stage and sample show in practice."""
@@ -58,6 +58,8 @@ class AxisLine:
         Name and end-to-end motion of every motion allowed, nearest first.
     parallax_px
         What light from behind the face added to the motion in the images; taken off `seen_px` already.
+    real_px
+        Standard deviation of the real straight line that the bends let expect; see `real_line_sigma`.
     """
 
     letter: str
@@ -67,11 +69,13 @@ class AxisLine:
     expected_px: float
     others: tuple[tuple[str, float], ...]
     parallax_px: float = 0.0
+    real_px: float = 0.0
 
     @property
     def agrees(self) -> bool:
-        """Whether the images agree with the chosen motion."""
-        return self.expected is not None and abs(self.seen_px - self.expected_px) <= _WITHIN_SIGMA * self.sigma_px
+        """Whether the images agree with the chosen motion: the narrower, the more real drift their bends show."""
+        within = np.clip(_WITHIN_SIGMA - self.real_px / max(self.sigma_px, 1e-6), _LEAST_WITHIN, _WITHIN_SIGMA)
+        return self.expected is not None and bool(abs(self.seen_px - self.expected_px) <= within * self.sigma_px)
 
     def text(self, n: int) -> str:
         """One sentence on what was decided for a stack of `n` slices."""
@@ -125,6 +129,7 @@ def judge_line(
     usable: NDArray[np.bool_],
     allowed: Sequence[ExpectedMotion],
     parallax: Parallax | None = None,
+    real_px: Sequence[float] = (0.0, 0.0),
 ) -> list[AxisLine]:
     """Compare the straight line of a motion with those that geometry allows.
 
@@ -143,6 +148,8 @@ def judge_line(
         Motions that geometry allows.
     parallax
         Light from behind the face, which adds to the motion along y.
+    real_px
+        Standard deviation (y, x) of a real straight line, from `real_line_sigma`.
 
     Returns
     -------
@@ -175,23 +182,20 @@ def judge_line(
         )
         chosen_px, chosen = ranked[0] if clear else (0.0, None)
         others = tuple((motion.name, px) for px, motion in ranked)
-        lines.append(AxisLine(letter, seen, sigma, chosen, chosen_px, others, added))
+        lines.append(AxisLine(letter, seen, sigma, chosen, chosen_px, others, added, float(real_px[axis])))
     return lines
 
 
-def take_lines(
-    shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_], real_px: Sequence[float] = (0.0, 0.0)
-) -> Float:
+def take_lines(shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_]) -> Float:
     """Return the shifts (n, 2) with the straight line from geometry along every axis where the images agree with it.
 
-    Where real drift is to be expected beside what geometry knows, with the standard deviations `real_px` from first to
-    last slice, the line is the likeliest between geometry and images. Where they do not agree, only what light from
-    behind the face added is taken off.
+    Where the bends let expect real drift beside what geometry knows, the line is the likeliest between geometry and
+    images. Where they do not agree, only what light from behind the face added is taken off.
     """
     for axis, line in enumerate(lines):
         if line.agrees and line.expected is not None:
             shifts = replace_line(shifts, line.expected.shifts_px, usable, axis)
-            odds = (real_px[axis] / max(line.sigma_px, 1e-6)) ** 2
+            odds = (line.real_px / max(line.sigma_px, 1e-6)) ** 2
             share = odds**2 / (1 + odds**2)  # the strength of drift is itself read off few bends
             shifts[:, axis] += np.linspace(0, share * (line.seen_px - line.expected_px), len(shifts))
         elif line.parallax_px:
