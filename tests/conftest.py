@@ -1,9 +1,12 @@
 """Fixtures every test may use."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+VERDICT = pytest.StashKey[int]()
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -19,3 +22,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data folder {folder.name} is not beside the project")
     return folder
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Keep the verdict for `pytest_unconfigure`."""
+    session.config.stash[VERDICT] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Leave at once after window tests: Qt and software OpenGL may crash while the interpreter takes them down."""
+    if "PySide6.QtWidgets" in sys.modules and VERDICT in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[VERDICT])
