@@ -50,19 +50,19 @@ def by_stackreg(stack: np.ndarray) -> np.ndarray:
 
 
 def by_simpleitk(stack: np.ndarray) -> np.ndarray:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    method = sitk.ImageRegistrationMethod()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    method = SimpleITK.ImageRegistrationMethod()
     method.SetMetricAsMeanSquares()
     method.SetOptimizerAsRegularStepGradientDescent(learningRate=1.0, minStep=0.005, numberOfIterations=60)
-    method.SetInterpolator(sitk.sitkLinear)
+    method.SetInterpolator(SimpleITK.sitkLinear)
     method.SetShrinkFactorsPerLevel([4, 2])
     method.SetSmoothingSigmasPerLevel([2.0, 1.0])
     steps = []
-    images = (sitk.GetImageFromArray(image.astype(np.float32)) for image in stack)
+    images = (SimpleITK.GetImageFromArray(image.astype(np.float32)) for image in stack)
     for a, b in pairwise(images):
-        method.SetInitialTransform(sitk.TranslationTransform(2), inPlace=False)
+        method.SetInitialTransform(SimpleITK.TranslationTransform(2), inPlace=False)
         steps.append(method.Execute(a, b).GetParameters()[::-1])
     return summed(steps)
 
