@@ -18,7 +18,7 @@ from fibtomo.ops.drift import motions_allowed
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
-from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
 
@@ -67,11 +67,12 @@ class EstimateParams(Params):
         description="neighbours: the slices between and after those of overrides follow, bent by the least likely "
         "steps; alone: only those slices move.",
     )
-    slow: Literal["auto", "keep", "expected"] = Field(
+    slow: Slow = Field(
         "auto",
-        description="Straight-line part of the motion: keep it as the images show it, or take the expected slope; "
-        "auto: take it from the geometry where one motion that it allows is clearly the likeliest and agrees with the "
-        "images, and take out bends that changing structure explains.",
+        description="Where the slow part of the motion comes from. auto: its straight line from the geometry where one "
+        "motion that it allows is clearly the likeliest and agrees with the images, its bends from the images less "
+        "what changing structure explains; keep: as the images show it; reference: the static region, or an error; "
+        "geometry: the expected motion; remove: none. drift.anchor follows edges in view after auto and keep.",
     )
 
     @model_validator(mode="after")
@@ -129,12 +130,18 @@ def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:
 
 
 def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContext) -> Table:
-    if params.slow == "expected" and _options(params, ctx).slope_px_per_slice == (0.0, 0.0):
+    by_hand = params.slow == "geometry" and params.slope_px_per_slice is not None
+    allowed = [] if by_hand else motions_allowed(ctx.calibration, ctx.spec.shape[0])
+    if params.slow == "geometry" and not (by_hand or allowed):
         raise PipelineError(
-            "drift.estimate: slow = expected needs an expected slope; give slope_px_per_slice or the geometry "
+            "drift.estimate: slow = geometry needs an expected slope; give slope_px_per_slice or the geometry "
             "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
         )
-    allowed = motions_allowed(ctx.calibration, ctx.spec.shape[0])
+    if params.slow == "reference" and params.reference_roi is None:
+        raise PipelineError(
+            "drift.estimate: slow = reference needs reference_roi; to insist on edges of the face, which drift.anchor "
+            "follows, set drift.anchor.edges = required"
+        )
     return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 
 

@@ -18,7 +18,7 @@ from fibtomo.errors import FibtomoError, InputError
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Move, Override, check_hand
-from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
 from fibtomo.ops.face import find_face
 from fibtomo.ops.face_layer import LEAST_SLICES
 from fibtomo.ops.face_measure import measure_faces
@@ -41,7 +41,7 @@ def estimate_drift(
     max_shift_px: float | None = None,
     band_cycles_per_px: tuple[float, float] | None = None,
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0),
-    slow: Literal["auto", "keep", "expected"] = "auto",
+    slow: Slow = "auto",
     reference_margin_px: int = 32,
     also_bad: Sequence[int] = (),
     breaks: Sequence[int] = (),
@@ -73,9 +73,12 @@ def estimate_drift(
     slope_px_per_slice
         (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
     slow
-        "keep" the slow part as the images show it, or replace its straight line by the "expected" slope; "auto"
-        takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images, and
-        anchors the rest to the sample surface and the trench walls where such are in view; see `anchor_to_face`.
+        Where the slow part (straight line and bends longer than some 30 slices) comes from. "auto": the sample
+        surface and the trench walls where such are in view (see `anchor_to_face`), else the straight line from the
+        geometry of a `Stack` where exactly one motion it allows agrees with the images, and bends as the images show
+        them less what changing structure explains. "reference": the same, and an error where no reference is found.
+        "keep": as the images show it. "geometry": `slope_px_per_slice`, or the motion that the geometry of a `Stack`
+        expects. "remove": no slow motion at all; jitter and jumps stay.
     reference_margin_px
         How far the reference may stray from its expected place.
     also_bad
@@ -98,7 +101,8 @@ def estimate_drift(
     Raises
     ------
     InputError
-        The stack is not three-dimensional or too small, or an option makes no sense.
+        The stack is not three-dimensional or too small, an option makes no sense, or `slow` is "reference" and nothing
+        static is in view.
 
     Examples
     --------
@@ -134,7 +138,7 @@ def estimate_drift(
         check_roi(reference_roi, shape[1:])
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
 
-    n, probes = shape[0], _probes(shape[0]) if slow == "auto" else []
+    n, probes = shape[0], _probes(shape[0]) if slow in ("auto", "reference") else []
 
     def measure(start: int) -> tuple[Table, list[Table]]:
         low, stop = max(0, start - options.gaps[-1]), min(n, start + _SLAB_SLICES)
@@ -145,9 +149,17 @@ def estimate_drift(
     threads = workers or _cores()
     slabs = _in_threads(measure, range(0, n, _SLAB_SLICES), threads)
     partials = [table for table, _ in slabs]
-    drift = combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), n))
+    by_hand = slow == "geometry" and slope_px_per_slice != (0.0, 0.0)
+    allowed = [] if by_hand else motions_allowed(getattr(stack, "calibration", None), n)
+    drift = combine_slabs(partials, options, allowed)
     probed = [face for _, faces in slabs for face in faces]
-    return _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
+    anchored = _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
+    if slow == "reference" and reference_roi is None and anchored is drift:
+        raise InputError(
+            "drift: slow = reference, but nothing static was found in view; give reference_roi = (y0, y1, x0, x1), or "
+            "choose auto, keep or geometry"
+        )
+    return anchored
 
 
 def _probes(n: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from fibtomo.ops.spectra import make_band, slice_spectrum
 
 Float = NDArray[np.float64]
 
+Slow = Literal["auto", "keep", "reference", "geometry", "remove"]
+
 _AUTO_OFFSETS = {"correlation": (1, 2), "itk": (1,)}
 
 
@@ -36,7 +38,7 @@ class DriftOptions:
     reference_margin_px: int = 32
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0)
     bad_slices: tuple[int, ...] | Literal["auto"] = "auto"
-    slow: Literal["auto", "keep", "expected"] = "auto"
+    slow: Slow = "auto"
     also_bad: tuple[int, ...] = ()
     breaks: tuple[int, ...] = ()
     overrides: tuple[tuple[int, float, float], ...] = ()
@@ -47,6 +49,8 @@ class DriftOptions:
             raise InputError(f"drift method '{self.method}' does not exist; there are: {', '.join(_AUTO_OFFSETS)}")
         if self.offsets != "auto" and (not self.offsets or min(self.offsets) < 1 or 1 not in self.offsets):
             raise InputError(f"offsets = {self.offsets} must be positive and contain 1")
+        if self.slow not in get_args(Slow):
+            raise InputError(f"slow = '{self.slow}' does not exist; there are: {', '.join(get_args(Slow))}")
 
     @property
     def gaps(self) -> tuple[int, ...]:

@@ -9,9 +9,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as shifted
 
-from fibtomo.errors import InputError
+import fibtomo
+from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift import estimate_drift
-from fibtomo.phantom import acquire
+from fibtomo.phantom import acquire, write_sample
 from fibtomo.phantom.packing import Particles
 from fibtomo.phantom.specimens import NanoporousMetal, Tpms
 
@@ -86,11 +87,41 @@ def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
     assert any("inclined" in note for note in drift.notes)
 
 
-def test_expected_slope_replaces_the_line(lab):
-    drift = estimate_drift(
-        lab.Waves(0).stack(np.zeros((16, 2)), columns=0.6), slow="expected", slope_px_per_slice=(0.0, 0.0)
-    )
-    assert np.abs(drift.shifts_px).max() < 0.2
+@pytest.mark.parametrize(
+    ("slow", "slope", "left"), [("geometry", -0.5, -7.5), ("geometry", 0.0, 0.0), ("remove", -0.5, 0.0)]
+)
+def test_slow_part_is_what_was_asked_for(lab, slow, slope, left):
+    jitter = np.random.default_rng(3).normal(0, 0.5, (16, 2))
+    slices = lab.Waves(0).stack(jitter, columns=0.6)
+    drift = estimate_drift(slices, slow=slow, slope_px_per_slice=(slope, 0.0))
+    error = drift.shifts_px - jitter - np.outer(np.arange(16) / 15, (left, 0.0))
+    assert np.std(error, axis=0).max() < 0.35
+    assert not drift.identifiable
+    assert "as asked for" in drift.notes[-1]
+
+
+def test_geometry_of_a_stack_takes_the_place_of_the_slow_part(tmp_path):
+    write_sample("nanoporous-silver", tmp_path / "s", size=(16, 128, 160), seed=1)
+    stack = fibtomo.open_stack(tmp_path / "s", tracked=False)
+    drift = estimate_drift(stack, slow="geometry")
+    assert drift.shifts_px[-1, 0] == pytest.approx(-15 * np.cos(np.deg2rad(52)) * 2, abs=1.5)
+    with pytest.raises(CalibrationError, match="--tracked"):
+        estimate_drift(fibtomo.open_stack(tmp_path / "s"), slow="geometry")
+
+
+def test_a_reference_is_insisted_on(lab):
+    slices = lab.Waves(0).stack(np.zeros((16, 2)))
+    with pytest.raises(InputError, match="nothing static was found"):
+        estimate_drift(slices, slow="reference")
+    flat = slices.copy()
+    flat[:, 100:130, 100:130] = 128
+    with pytest.raises(InputError, match="slow = reference, but reference_roi"):
+        estimate_drift(flat, slow="reference", reference_roi=(100, 130, 100, 130), reference_margin_px=0)
+
+
+def test_unknown_slow_is_refused(lab):
+    with pytest.raises(InputError, match="keep, reference, geometry, remove"):
+        estimate_drift(lab.Waves(0).stack(np.zeros((4, 2))), slow="expected")
 
 
 @pytest.mark.parametrize("columns", [None, 0.6])
