@@ -248,10 +248,10 @@ def judge_line(
 
 
 def _weighed(lines: Sequence[AxisLine], sigmas: Float, real_px: float, n: int) -> list[AxisLine]:
-    """The lines with the probability that something drifts, and the real share of their misfits.
+    """Return the lines with the probability that something drifts, and the real share of their misfits.
 
-    Mean over two questions with the likelihood of what is seen as weight: which of the `sigmas` (axes, estimates) holds,
-    and whether anything drifts, of which the bends are the witness beforehand.
+    Mean over two questions, weighted with the likelihood of what is seen: which of the `sigmas` (axes, estimates)
+    holds, and whether anything drifts, of which the bends are the witness beforehand.
     """
     decided = [i for i, line in enumerate(lines) if line.expected is not None]
     if not decided:
