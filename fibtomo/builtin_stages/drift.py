@@ -30,7 +30,8 @@ class EstimateParams(Params):
         "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK mutual information."
     )
     offsets: Literal["auto"] | tuple[int, ...] = Field(
-        "auto", description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk)."
+        "auto",
+        description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk), and up to 4 over gaps.",
     )
     max_shift_px: float | None = Field(
         None, gt=0, description="Largest motion between two slices, px; empty: a third of the slice."
@@ -110,7 +111,7 @@ def _geometric_slope(ctx: StageContext) -> tuple[float, float]:
 
 
 def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
-    gaps = DriftOptions(method=params.method, offsets=params.offsets).gaps
+    options = DriftOptions(method=params.method, offsets=params.offsets)
     patch = 0.0
     if params.reference_roi is not None:
         check_roi(params.reference_roi, spec.shape[1:])
@@ -120,9 +121,9 @@ def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
     # bytes per pixel of the one slice worked on (float32 copies, a transform) and of the cropped spectra kept;
     # a block is never thinner than the pairs it holds
     size = 14.0 / binning_of(spec.shape[1:]) ** 2 if params.method == "correlation" else 48.0
-    working = 1.0 + size + 2.0 * gaps[-1]
-    thinnest = min(gaps[-1] + 1, spec.shape[0])
-    return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / thinnest + patch)
+    working = 1.0 + size + 2.0 * options.gaps[-1]
+    thinnest = min(options.halo + 1, spec.shape[0])
+    return Needs(measure_halo=(options.halo, 0), bytes_per_voxel=working / thinnest + patch)
 
 
 def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:

@@ -65,7 +65,8 @@ def estimate_drift(
     method
         "correlation", or "itk" for SimpleITK's mutual information.
     offsets
-        Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk).
+        Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk), and 3 and 4 where nothing nearer
+        joins a slice to those before it. More add nothing: what changing structure feigns adds up along z.
     max_shift_px
         Largest motion looked for between two slices; ``None`` is a third of the slice.
     band_cycles_per_px
@@ -141,7 +142,7 @@ def estimate_drift(
     n, probes = shape[0], _probes(shape[0]) if slow in ("auto", "reference") else []
 
     def measure(start: int) -> tuple[Table, list[Table]]:
-        low, stop = max(0, start - options.gaps[-1]), min(n, start + _SLAB_SLICES)
+        low, stop = max(0, start - options.halo), min(n, start + _SLAB_SLICES)
         block = read(low, stop)
         faces = [measure_faces(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
         return measure_slab(block, low, (start - low, stop - low), options), faces

@@ -1,6 +1,5 @@
 """First half of drift estimation: what one slab tells of its pairs of slices and of the slices themselves."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -24,6 +23,8 @@ Float = NDArray[np.float64]
 Slow = Literal["auto", "keep", "reference", "geometry", "remove"]
 
 _AUTO_OFFSETS = {"correlation": (1, 2), "itk": (1,)}
+_BRIDGES = (3, 4)
+_JOINED = 0.05  # confidence from which a pair joins its slices
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,18 @@ class DriftOptions:
 
     @property
     def gaps(self) -> tuple[int, ...]:
-        """Slice distances over which pairs are measured, ascending."""
+        """Slice distances over which pairs are always measured, ascending."""
         return _AUTO_OFFSETS[self.method] if self.offsets == "auto" else tuple(sorted(set(self.offsets)))
+
+    @property
+    def bridges(self) -> tuple[int, ...]:
+        """Slice distances tried beside them where a slice is joined to none before it (bad slices in a row)."""
+        return _BRIDGES if self.offsets == "auto" else ()
+
+    @property
+    def halo(self) -> int:
+        """Slices before its own that a slab must hold."""
+        return max(self.gaps + self.bridges)
 
     def expected_px(self, n: int) -> Float:
         """(n, 2) motion that the slope predicts."""
@@ -72,7 +83,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Parameters
     ----------
     block
-        (z, y, x) slices, with as many before the core as the largest offset where the stack has them.
+        (z, y, x) slices, with `DriftOptions.halo` of them before the core where the stack has them.
     z0
         Index in the stack of ``block[0]``.
     core
@@ -89,8 +100,18 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
     """
     band = make_band(block.shape[1:], options.band_cycles_per_px, xp=namespace(block))
-    gaps = options.gaps
-    spectra: deque[Any] = deque(maxlen=gaps[-1] + 1)
+    spectra: dict[int, Any] = {}
+
+    def spectrum(j: int) -> Any:
+        if j not in spectra:
+            spectra[j] = slice_spectrum(block[j], band)
+        return spectra[j]
+
+    def pair(j: int, i: int) -> PairShift:
+        if options.method == "itk":
+            return itk_pair_shift(block[j], block[i])
+        return pair_shift(spectrum(j), spectrum(i), band, options.reach_px(z0 + j, z0 + i))
+
     slices: dict[str, list[float]] = {name: [] for name in STATISTICS}
     areas: list[float] = []
     ends: list[tuple[int, int]] = []
@@ -99,31 +120,28 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     dark: list[Float] = []
     patches: list[Any] = []
     small: Any = None
-    for i in range(max(0, core[0] - gaps[-1]), core[1]):
-        spectra.append(slice_spectrum(block[i], band))
-        if i < core[0]:
-            continue
+    for i in range(*core):
+        spectra = {j: kept for j, kept in spectra.items() if j >= i - options.gaps[-1]}
         previous = block[i - 1] if i else None
         if small is None and i:
             small, binning = thumbnail(previous)
         before, (small, binning) = small, thumbnail(block[i])
-        for name, value in slice_statistics(block[i], previous, spectra[-1], band).items():
+        for name, value in slice_statistics(block[i], previous, spectrum(i), band).items():
             slices[name].append(value)
-        areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
+        areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectrum(i).windows])))
         local.append(np.full((PARTS**2, 2), np.nan))
         dark.append(np.full(2, np.nan))
-        for gap in gaps:
-            if gap < len(spectra):
-                ends.append((z0 + i - gap, z0 + i))
-                if options.method == "itk":
-                    found.append(itk_pair_shift(block[i - gap], block[i]))
-                else:
-                    reach = options.reach_px(z0 + i - gap, z0 + i)
-                    found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, reach))
-                if gap == 1 and found[-1].significance > 0:
-                    local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
-                    if (z0 + i) % EVERY == 0:
-                        dark[-1] = thumbnail_dark_against_bright(before, small, binning)
+        joined = False
+        for gap in options.gaps + options.bridges:
+            if gap > i or (joined and gap in options.bridges):
+                continue
+            ends.append((z0 + i - gap, z0 + i))
+            found.append(pair(i - gap, i))
+            joined |= max(found[-1].confidence, found[-1].periodic_confidence) >= _JOINED
+            if gap == 1 and found[-1].significance > 0:
+                local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
+                if (z0 + i) % EVERY == 0:
+                    dark[-1] = thumbnail_dark_against_bright(before, small, binning)
         if options.reference_roi is not None:
             offset = whole_offset(z0 + i, options)
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))

@@ -87,6 +87,19 @@ def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
     assert any("inclined" in note for note in drift.notes)
 
 
+@pytest.mark.parametrize("in_a_row", [2, 3])
+def test_bad_slices_in_a_row_are_bridged_by_measurement(moderate, in_a_row):
+    slices, truth = moderate[0]
+    sound = estimate_drift(slices, slow="keep")
+    spoilt = slices.copy()
+    spoilt[15 : 15 + in_a_row] = 0
+    drift = estimate_drift(spoilt, slow="keep")
+    assert drift.bad_slices == tuple(range(15, 15 + in_a_row))
+    assert not any("break" in flag for flag in drift.flags)
+    assert np.abs(drift.shifts_px - sound.shifts_px)[-1].max() < 0.4
+    assert not any("break" in f or "bridged" in f for k, f in enumerate(drift.flags) if k not in drift.bad_slices)
+
+
 @pytest.mark.parametrize(
     ("slow", "slope", "left"), [("geometry", -0.5, -7.5), ("geometry", 0.0, 0.0), ("remove", -0.5, 0.0)]
 )
