@@ -89,7 +89,7 @@ def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
 
 @pytest.mark.parametrize("in_a_row", [2, 3])
 def test_bad_slices_in_a_row_are_bridged_by_measurement(moderate, in_a_row):
-    slices, truth = moderate[0]
+    slices, _ = moderate[0]
     sound = estimate_drift(slices, slow="keep")
     spoilt = slices.copy()
     spoilt[15 : 15 + in_a_row] = 0
