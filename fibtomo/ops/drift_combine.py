@@ -45,6 +45,7 @@ _NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next 
 _LATTICE_TRUST = 0.7
 _SURE = 0.5  # confidence from which a shift counts in a lattice that is not the nearest to the expected one
 _MOSTLY = 0.5  # share of neighbouring pairs that show a lattice, from which on the specimen is one
+_JUMP = 4.7  # medians of the lengths of the steps: 5.5 standard deviations in the plane
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
 
@@ -341,7 +342,7 @@ def _flags(
     steps = np.diff(track.shifts_px, axis=0)
     if len(steps) >= 5:
         away = np.linalg.norm(steps - np.median(steps, axis=0), axis=1)
-        for k in np.flatnonzero(away > max(2.0, 6 * 1.4826 * float(np.median(away)))):
+        for k in np.flatnonzero(away > max(2.0, _JUMP * float(np.median(away)))):
             flags[k + 1].append(f"jump of {np.hypot(*steps[k]):.1f} px")
     return tuple("; ".join(remarks) for remarks in flags)
 
