@@ -35,7 +35,7 @@ def test_many_jumps_of_all_sizes_neither_cut_the_chain_nor_are_smoothed(lab):
     assert not any("break" in flag for flag in drift.flags)
     assert np.abs(np.diff(drift.shifts_px - truth, axis=0)).max() < 0.3
     for k, size in zip(at, sizes, strict=True):
-        assert abs(size) < 4 or f"jump of {abs(size):.0f}"[:9] in drift.flags[k]
+        assert abs(size) < 5 or drift.flags[k].startswith("jump of")
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.05])
