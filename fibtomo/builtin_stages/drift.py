@@ -19,6 +19,7 @@ from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
+from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
 
@@ -27,8 +28,9 @@ class EstimateParams(Params):
     """Measure the drift of the slices by correlating each with those before it."""
 
     method: Literal["correlation", "itk"] = Field(
-        "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK mutual information."
+        "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK, from there."
     )
+    itk_metric: Metric = Field("mutual_information", description="What itk makes as large or as small as it can.")
     offsets: Literal["auto"] | tuple[int, ...] = Field(
         "auto",
         description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk), and up to 4 over gaps.",

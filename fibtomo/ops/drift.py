@@ -22,6 +22,7 @@ from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
 from fibtomo.ops.face import find_face
 from fibtomo.ops.face_layer import LEAST_SLICES
 from fibtomo.ops.face_measure import measure_faces
+from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
 
@@ -37,6 +38,7 @@ def estimate_drift(
     reference_roi: tuple[int, int, int, int] | None = None,
     bad_slices: Sequence[int] | Literal["auto"] = "auto",
     method: Literal["correlation", "itk"] = "correlation",
+    itk_metric: Metric = "mutual_information",
     offsets: Sequence[int] | Literal["auto"] = "auto",
     max_shift_px: float | None = None,
     band_cycles_per_px: tuple[float, float] | None = None,
@@ -63,7 +65,9 @@ def estimate_drift(
     bad_slices
         Slices not to use; "auto" finds them.
     method
-        "correlation", or "itk" for SimpleITK's mutual information.
+        "correlation", or "itk" for SimpleITK, which starts from it where it is trusted.
+    itk_metric
+        "mutual_information", "correlation" or "mean_squares".
     offsets
         Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk), and 3 and 4 where nothing nearer
         joins a slice to those before it. More add nothing: what changing structure feigns adds up along z.
@@ -117,6 +121,7 @@ def estimate_drift(
     """
     options = DriftOptions(
         method=method,
+        itk_metric=itk_metric,
         offsets="auto" if isinstance(offsets, str) else tuple(int(o) for o in offsets),
         max_shift_px=max_shift_px,
         band_cycles_per_px=band_cycles_per_px,

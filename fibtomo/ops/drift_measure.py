@@ -10,7 +10,7 @@ from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
-from fibtomo.ops.itk_registration import itk_pair_shift
+from fibtomo.ops.itk_registration import Metric, itk_pair_shift
 from fibtomo.ops.local_motion import PARTS, thumbnail_steps
 from fibtomo.ops.parallax import EVERY, thumbnail_dark_against_bright
 from fibtomo.ops.reference import cut_patch
@@ -32,6 +32,7 @@ class DriftOptions:
     """How drift is measured and solved; see `estimate_drift` for the meaning of each."""
 
     method: Literal["correlation", "itk"] = "correlation"
+    itk_metric: Metric = "mutual_information"
     offsets: tuple[int, ...] | Literal["auto"] = "auto"
     max_shift_px: float | None = None
     band_cycles_per_px: tuple[float, float] | None = None
@@ -48,6 +49,8 @@ class DriftOptions:
     def __post_init__(self) -> None:
         if self.method not in _AUTO_OFFSETS:
             raise InputError(f"drift method '{self.method}' does not exist; there are: {', '.join(_AUTO_OFFSETS)}")
+        if self.itk_metric not in get_args(Metric):
+            raise InputError(f"itk_metric '{self.itk_metric}' does not exist; there are: {', '.join(get_args(Metric))}")
         if self.offsets != "auto" and (not self.offsets or min(self.offsets) < 1 or 1 not in self.offsets):
             raise InputError(f"offsets = {self.offsets} must be positive and contain 1")
         if self.slow not in get_args(Slow):
@@ -108,9 +111,11 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         return spectra[j]
 
     def pair(j: int, i: int) -> PairShift:
-        if options.method == "itk":
-            return itk_pair_shift(block[j], block[i])
-        return pair_shift(spectrum(j), spectrum(i), band, options.reach_px(z0 + j, z0 + i))
+        shift = pair_shift(spectrum(j), spectrum(i), band, options.reach_px(z0 + j, z0 + i))
+        if options.method == "correlation":
+            return shift
+        start = shift.shift_px if shift.confidence > 0 else (0.0, 0.0)
+        return itk_pair_shift(block[j], block[i], metric=options.itk_metric, start_px=start)
 
     slices: dict[str, list[float]] = {name: [] for name in STATISTICS}
     areas: list[float] = []

@@ -267,6 +267,15 @@ def test_itk_method_uses_the_same_solve(lab):
     assert drift.method.startswith("itk")
 
 
+def test_simpleitk_begins_where_correlation_ends(lab):
+    truth = np.array([[0.0, 0.0], [1.0, -0.5], [31.0, 12.0], [30.5, 12.5]])
+    slices = lab.Waves(2, shape=(160, 160)).stack(truth, dz_px=0.5)
+    drift = estimate_drift(slices, method="itk", itk_metric="mean_squares", slow="keep")
+    np.testing.assert_allclose(drift.shifts_px, truth, atol=0.6)
+    with pytest.raises(InputError, match="mutual_information, correlation, mean_squares"):
+        estimate_drift(slices, method="itk", itk_metric="entropy")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
