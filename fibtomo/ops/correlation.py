@@ -24,6 +24,8 @@ _STILL_PX = 0.004  # Newton squares what is left after such a step
 _LINEAR_PX = 0.1  # up to here one Newton step gives the shift of half the band
 _LOBE_PX = 8.0  # a peak farther than this from the highest one is its rival
 _LEAST_PERIOD_PX = 12.0
+_NEARER = 0.75
+_AS_GOOD = 0.9  # height from which on another peak is as good as the highest
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class PairShift:
         if np.hypot(*self.rival_px) < _LEAST_PERIOD_PX:
             return 0.0
         alike = _ramp(self.coherence, 0.8, 0.9) * _ramp(self.roundness, 0.1, 0.3)
-        return alike * _ramp(self.significance, 4.5, 6.5) * _ramp(self.disagreement, 6.0, 4.0)
+        return alike * _ramp(self.significance, 3.5, 5.0) * _ramp(self.disagreement, 6.0, 4.0)
 
 
 REFUSED = PairShift((0.0, 0.0), (np.inf, np.inf), 0.0, 0.0, 0.0, 1.0, np.inf, (0.0, 0.0), 0.0)
@@ -140,9 +142,21 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
     if np.abs(highest - shift).max() > 1 / HIGHEST:
         slope = _overlap_slope(highest, a, b)
         shift, rings = _climb(cross, weights, highest, ring_moments(cross, highest, band), slope, band)
-    fisher = 2 * independent * squared / (1 - squared) * band.squares
     height = float(weights @ rings[0])
     rival, rival_shift = _rival(surface, shift, height, band, reach)
+    while (
+        rival > _AS_GOOD and np.abs(shift).max() > _LOBE_PX
+    ):  # a lattice: of equal peaks the one next to rest is meant
+        box = _NEARER * float(np.abs(shift).max())
+        near = _peak(surface, band, (min(box, reach[0]), min(box, reach[1])))
+        slope_there = _overlap_slope(near, a, b)
+        near, rings_there = _climb(cross, weights, near, ring_moments(cross, near, band), slope_there, band)
+        value = float(weights @ rings_there[0])
+        if value < _AS_GOOD * height or np.abs(near).max() > box:
+            break
+        shift, rings, slope, height = near, rings_there, slope_there, value
+        rival, rival_shift = _rival(surface, shift, height, band, reach)
+    fisher = 2 * independent * squared / (1 - squared) * band.squares
     spread = (float(weights**2 @ square) / 2 / independent) ** 0.5
     power = mean_power * band.samples
     common = np.cumsum(np.clip(coherence, 0, 1) * power)

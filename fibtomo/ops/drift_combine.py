@@ -134,7 +134,7 @@ def combine_slabs(
         sigma_px=sigma,
         confidence=confidence,
         bad_slices=tuple(reasons),
-        flags=_flags(n, reasons, track, options, levelled.sizes_px),
+        flags=_flags(n, reasons, track, options, levelled.sizes_px, set(pairs.second[periodic].tolist())),
         identifiable=bool(identifiable),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
@@ -325,7 +325,12 @@ def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) 
 
 
 def _flags(
-    n: int, reasons: Mapping[int, str], track: Trajectory, options: DriftOptions, jumps: Mapping[int, float | None]
+    n: int,
+    reasons: Mapping[int, str],
+    track: Trajectory,
+    options: DriftOptions,
+    jumps: Mapping[int, float | None],
+    periodic: set[int],
 ) -> tuple[str, ...]:
     flags: list[list[str]] = [[] for _ in range(n)]
     for k, reason in reasons.items():
@@ -343,7 +348,8 @@ def _flags(
     if len(steps) >= 5:
         away = np.linalg.norm(steps - np.median(steps, axis=0), axis=1)
         for k in np.flatnonzero(away > max(2.0, _JUMP * float(np.median(away)))):
-            flags[k + 1].append(f"jump of {np.hypot(*steps[k]):.1f} px")
+            more = ", or whole periods of the lattice more or less" if k + 1 in periodic else ""
+            flags[k + 1].append(f"jump of {np.hypot(*steps[k]):.1f} px{more}")
     return tuple("; ".join(remarks) for remarks in flags)
 
 
