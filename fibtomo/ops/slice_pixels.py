@@ -102,6 +102,22 @@ def repeated_share(image: Any, previous: Any) -> float:
     return same / max(varies, 1)
 
 
+def repeated_rows(image: Any, previous: Any) -> float:
+    """Share of the rows with more than one value that equal the same row of another slice, pixel by pixel.
+
+    Examples
+    --------
+    >>> image = np.arange(12).reshape(3, 4)
+    >>> other = image.copy()
+    >>> other[1:, 2] += 1
+    >>> round(repeated_rows(image, other), 3)
+    0.333
+    """
+    varies = image.min(axis=1) < image.max(axis=1)
+    same = varies & (image == previous).all(axis=1)
+    return float(to_host(same.sum())) / max(float(to_host(varies.sum())), 1.0)
+
+
 def _compilable(image: Any) -> bool:
     """Whether numba takes arrays of this kind."""
     return namespace(image) is np and image.dtype.isnative and image.dtype.kind in "uif" and image.dtype != np.float16
