@@ -120,7 +120,7 @@ def _thick_layers(n: int, seed: int) -> Images:
 
 
 def _truncated(at: float, fill: str) -> Spoil:
-    def spoil(s: Images, k: int, rng: np.random.Generator) -> Images:
+    def spoil(s: Images, k: int, _: np.random.Generator) -> Images:
         image, row = s[k].copy(), int(SIDE * at)
         rows = slice(row, None) if row > 0 else slice(0, -row)
         image[rows] = s[k - 1][rows] if fill == "copied" else 0

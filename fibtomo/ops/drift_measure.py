@@ -79,8 +79,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Returns
     -------
     Table
-        Columns per slice (the names of `STATISTICS`, ``tiles`` from `tile_means`, ``area_px``, ``local_px`` from
-        `local_steps`,
+        Columns per slice (the names of `STATISTICS`, ``tiles`` from `tile_means`, ``frame_px``: rows and columns,
+        ``area_px``, ``local_px`` from `local_steps`,
         ``dark_px`` from `dark_against_bright` at every few slices) and per pair
         (``first``, ``second``, ``shift_px``, ``sigma_px``, ``pair_confidence``, ``periodic_confidence``,
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
@@ -129,6 +129,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     table: Table = {name: np.array(values) for name, values in slices.items()}
     table |= {
         "tiles": np.array(tiles),
+        "frame_px": np.tile(block.shape[1:], (len(areas), 1)),
         "area_px": np.array(areas),
         "local_px": np.array(local).reshape(-1, PARTS**2, 2),
         "dark_px": np.array(dark).reshape(-1, 2),

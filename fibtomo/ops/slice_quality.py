@@ -174,7 +174,8 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
             reasons[k] = f"truncated ({100 * share:.0f} % of the rows repeat the slice before)"
     dark = column["contrast"] < -_NO_CONTRAST * _without_peaks(-column["contrast"])
     for k in np.flatnonzero(dark):
-        reasons.setdefault(int(k), "blank but for noise")
+        empty = grey[k] < 0.5 * np.median(grey)
+        reasons.setdefault(int(k), "blank but for noise" if empty else "unlike its neighbours (nothing but noise)")
     sound = np.array([k not in reasons for k in range(n)])
     if sound.sum() < 5:
         return dict(sorted(reasons.items()))
@@ -190,7 +191,7 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
         for k in sorted(odd) if len(odd) <= max(_COMMON * n, 3) else ():
             reasons.setdefault(k, reason)
     if "tiles" in statistics:
-        odd = _odd_tiles(np.asarray(statistics["tiles"], dtype=np.float64), column["mean"], sound, typical)
+        odd = _odd_tiles(np.asarray(statistics["tiles"], dtype=np.float64), sound, typical)
         for k in sorted(odd) if len(odd) <= max(_COMMON * n, 3) else ():
             reasons.setdefault(k, "odd brightness in part of the slice (charging?)")
     return dict(sorted(reasons.items()))
@@ -222,13 +223,13 @@ def _peaks(values: Float, sound: NDArray[np.bool_], floor: float) -> list[int]:
     for i in range(n):
         for j in range(i, min(i + LONGEST_RUN, n)):
             sides = [level[m] for m in (i - 1, j + 1) if 0 <= m < n]
-            span = at[j + 1] - at[i - 1] - 1 if 0 < i and j + 1 < n else 1 + (LONGEST_RUN - 1) * (j - i + 1)
+            span = at[j + 1] - at[i - 1] - 1 if i > 0 and j + 1 < n else 1 + (LONGEST_RUN - 1) * (j - i + 1)
             if span <= LONGEST_RUN and max(sides) < level[i : j + 1].min() - limit[i : j + 1].max():
                 odd.update(at[i : j + 1].tolist())
     return sorted(odd)
 
 
-def _odd_tiles(tiles: Float, mean: Float, sound: NDArray[np.bool_], typical: float) -> set[int]:
+def _odd_tiles(tiles: Float, sound: NDArray[np.bool_], typical: float) -> set[int]:
     """Sound slices an eighth of whose tiles differ from those before and after more than these from each other."""
     at = np.flatnonzero(sound & np.isfinite(tiles).all(axis=1))
     n, reach = len(at), LONGEST_RUN + 1
