@@ -26,6 +26,7 @@ TILES = 8
 LONGEST_RUN = 3
 """Most slices in a row that are told from a layer of the specimen."""
 _ROBUST_LIMIT = 5.0
+_ONE_SIDED = 1.5  # times as much, at the ends of the stack
 _WINDOW = 21  # slices over which the spread is taken
 _LAG_PX = 3  # distance over which fine detail shows; about the beam diameter of a well sampled slice
 _ROWS = 256  # rows that are looked at
@@ -180,20 +181,21 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
     if sound.sum() < 5:
         return dict(sorted(reasons.items()))
     measures = (
-        (column["mean"] / typical, "mean", "odd brightness", (1, -1)),
-        (np.log(np.maximum(column["contrast"], 1e-3 * typical)), "contrast", "odd contrast", (1, -1)),
-        (column["detail_y"], "detail_y", "blurred", (-1,)),
-        (column["detail_x"], "detail_x", "blurred", (-1,)),
-        (column["streaks"] / typical, "streaks", "streaks along the rows (charging?)", (1,)),
+        ("mean", column["mean"] / typical, "odd brightness", (1, -1)),
+        ("contrast", np.log(np.maximum(column["contrast"], 1e-3 * typical)), "odd contrast", (1, -1)),
+        ("streaks", column["streaks"] / typical, "streaks along the rows (charging?)", (1,)),
+        ("tiles", column["mean"], "odd brightness in part of the slice (charging?)", ()),
+        ("detail_y", column["detail_y"], "blurred", (-1,)),
+        ("detail_x", column["detail_x"], "blurred", (-1,)),
     )
-    for values, name, reason, signs in measures:
+    for name, values, reason, signs in measures:
+        if name == "detail_y":  # streaks and the like add detail, beside which sound slices would look blurred
+            sound[list(reasons)] = False
         odd = {k for sign in signs for k in _peaks(sign * values, sound, _FLOOR[name])}
+        if name == "tiles" and name in statistics:
+            odd = _odd_tiles(np.asarray(statistics[name], dtype=np.float64), sound, typical)
         for k in sorted(odd) if len(odd) <= max(_COMMON * n, 3) else ():
             reasons.setdefault(k, reason)
-    if "tiles" in statistics:
-        odd = _odd_tiles(np.asarray(statistics["tiles"], dtype=np.float64), sound, typical)
-        for k in sorted(odd) if len(odd) <= max(_COMMON * n, 3) else ():
-            reasons.setdefault(k, "odd brightness in part of the slice (charging?)")
     return dict(sorted(reasons.items()))
 
 
@@ -224,7 +226,8 @@ def _peaks(values: Float, sound: NDArray[np.bool_], floor: float) -> list[int]:
         for j in range(i, min(i + LONGEST_RUN, n)):
             sides = [level[m] for m in (i - 1, j + 1) if 0 <= m < n]
             span = at[j + 1] - at[i - 1] - 1 if i > 0 and j + 1 < n else 1 + (LONGEST_RUN - 1) * (j - i + 1)
-            if span <= LONGEST_RUN and max(sides) < level[i : j + 1].min() - limit[i : j + 1].max():
+            apart = limit[i : j + 1].max() * (1 if len(sides) == 2 else _ONE_SIDED)
+            if span <= LONGEST_RUN and max(sides) < level[i : j + 1].min() - apart:
                 odd.update(at[i : j + 1].tolist())
     return sorted(odd)
 

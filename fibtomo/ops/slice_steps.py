@@ -18,12 +18,17 @@ _FEWEST = 8  # steps that must be comparable
 _TWICE_OF = 1.7  # usual change over two slices against that over one, from which on it tells distances
 _SAME_FACE = 0.45  # change between images of one face against the usual one
 _SAME_BEYOND = 1.35  # change from either of them to a third slice, seen from the other
-_LONG = 1.6  # nominal steps
-_SPREADS = 5.0  # robust standard deviations by which a long step stands out
-_LEAST_SPREAD = 0.09
+_SATURATED = 0.5  # change from which on more of it tells nothing
+_UNLIKE = 0.8  # change to which it is cut
+_SIDE = 3  # steps on either side of a long one
+_LONG = 1.5  # usual steps; irregular ones of sound phantoms stay below 1.35
+_SPREADS_OF_STEPS = 3.5  # robust standard deviations of the steps, both sides being less
+_SPREADS = 5.0
 _MOST_GAPS = 0.05  # share of the slices from which on long steps are a trait of the milling
 _FOCUS = float(np.log(1.35))
 _LEAST_SCALE = 0.002
+_LEAST_CONTRAST = 0.3  # of that of the richest slices, below which a slice does not tell its magnification
+_WINDOW = 21  # slices over which the spread is taken
 _FOCUS_SIDE = 4  # slices averaged on either side of a focus step
 
 
@@ -71,26 +76,26 @@ def find_rescanned(change: Float) -> list[int]:
         return []
     found = []
     for k in np.flatnonzero(one < _SAME_FACE * usual):
-        beyond = []
-        if k >= 2 and np.isfinite([two[k], one[k - 1]]).all():
-            beyond.append(two[k] / max(one[k - 1], 1e-9))
-        if k + 1 < len(one) and np.isfinite([two[k + 1], one[k + 1]]).all():
-            beyond.append(two[k + 1] / max(one[k + 1], 1e-9))
-        if beyond and max(beyond) < _SAME_BEYOND:
+        if not 2 <= k < len(one) - 1:
+            continue
+        sides, across = np.array([one[k - 1], one[k + 1]]), np.array([two[k], two[k + 1]])
+        if (sides < _SATURATED).all() and (across < _SAME_BEYOND * sides).all():
             found.append(int(k))
     return found
 
 
-def find_missing(change: Float) -> dict[int, float]:
+def find_missing(change: Float, content: Float | None = None) -> dict[int, float]:
     """Slices before which others seem to be missing, and how many usual steps lie there.
 
-    The step is read off the change over one slice and over two, across the place, relative to their neighbourhood; it
-    must stand out from the irregularity of all other steps.
+    There the change over one slice, and that over two across the place, exceed those on both sides, by more than the
+    irregularity of all other steps. Where another material begins nothing is said.
 
     Parameters
     ----------
     change
         From `likeness`.
+    content
+        (m, n) numbers that tell materials apart, in steps that matter (1 and more).
 
     Examples
     --------
@@ -102,29 +107,38 @@ def find_missing(change: Float) -> dict[int, float]:
     >>> {k: round(step, 1) for k, step in find_missing(change).items()}
     {12: 2.0}
     """
-    steps = relative_steps(change)
-    known = np.isfinite(steps)
-    if known.sum() < _FEWEST or not _tells_distance(change[1], change[2]):
+    one, two = (0.5 * np.log(np.clip(row, 1e-6, _UNLIKE)) for row in change[1:])
+    if not _tells_distance(change[1], change[2]):
         return {}
-    log = np.log(steps[known])
-    spread = max(1.4826 * float(np.median(np.abs(log - np.median(log)))), _LEAST_SPREAD)
-    limit = max(_LONG, float(np.exp(_SPREADS * spread)))
-    long = np.flatnonzero(np.where(known, steps, 0.0) > limit)
-    return {int(k): float(steps[k]) for k in long} if len(long) <= max(_MOST_GAPS * known.sum(), 3) else {}
+    n = len(one)
+    step, away = np.full(n, np.nan), np.full(n, np.nan)
+    for k in range(2, n - 1):
+        sides = _mean(one[max(0, k - _SIDE) : k]), _mean(one[k + 1 : k + 1 + _SIDE])
+        across = _mean(two[k : k + 2])
+        beyond = _mean(two[max(0, k - _SIDE) : k]), _mean(two[k + 2 : k + 2 + _SIDE])
+        away[k] = one[k] - (sides[0] + sides[1]) / 2
+        # over two slices one of the two steps is a usual one
+        step[k] = min(np.exp(one[k] - max(sides)), 2 * np.exp(across - np.nanmax([*beyond, -np.inf])) - 1)
+    known = np.isfinite(step) & np.isfinite(away)
+    if known.sum() < _FEWEST:
+        return {}
+    spread = 1.4826 * float(np.median(np.abs(away[known] - np.median(away[known]))))
+    limit = max(_LONG, float(np.exp(_SPREADS_OF_STEPS * spread)))
+    found = {int(k): float(step[k]) for k in np.flatnonzero(np.where(known, step, 0.0) > limit)}
+    if content is not None:
+        found = {k: size for k, size in found.items() if not _another_material(content, k)}
+    return found if len(found) <= max(_MOST_GAPS * known.sum(), 3) else {}
 
 
-def relative_steps(change: Float) -> Float:
-    """(n,) distance of each slice from the one before, in those of its neighbourhood; NaN where it cannot be told."""
-    root = np.sqrt(np.clip(change, 1e-6, 1 - _LEAST_ALIKE))
-    one, two = root[1] / _around(root[1]), root[2] / _around(root[2])
-    after = np.append(two[1:], np.nan)
-    # over two slices one of the two steps is the usual one
-    told = np.stack([one, 2 * two - 1, 2 * after - 1])
-    told[1:, ~np.isfinite(one)] = np.nan
-    known = np.isfinite(told)
-    weight = np.array([2.0, 1.0, 1.0])[:, None] * known
-    total = (np.where(known, told, 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1)
-    return np.where(known[0] & known[1:].any(axis=0), np.maximum(total, 1e-3), np.nan)
+def _another_material(content: Float, k: int) -> bool:
+    before, after = content[:, max(0, k - _SIDE) : k], content[:, k : k + _SIDE]
+    return bool((np.abs(np.median(after, axis=1) - np.median(before, axis=1)) > 1).any())
+
+
+def _mean(values: Float) -> float:
+    """Mean of the known values; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _tells_distance(one: Float, two: Float) -> bool:
@@ -206,18 +220,22 @@ def find_scale_steps(local_px: Float, shape: tuple[int, int], usable: NDArray[np
     >>> {k: round(100 * step, 1) for k, step in find_scale_steps(local, (2000, 2000), np.ones(40, bool)).items()}
     {17: 0.4}
     """
-    scale = scale_steps(local_px, shape)
+    from scipy.ndimage import median_filter
+
+    along = scale_steps(local_px, shape)
+    scale = along.mean(axis=0)
     known = np.isfinite(scale) & usable & np.concatenate([[False], usable[:-1]])
     if known.sum() < _FEWEST:
         return {}
-    away = scale - np.median(scale[known])
-    spread = 1.4826 * float(np.median(np.abs(away[known])))
-    limit = max(_LEAST_SCALE, _SPREADS * spread)
-    return {int(k): float(scale[k]) for k in np.flatnonzero(known & (np.abs(away) > limit))}
+    at = np.flatnonzero(known)
+    away = np.abs(scale[at] - np.median(scale[at]))
+    spread = 1.4826 * np.maximum(np.median(away), median_filter(away, size=_WINDOW, mode="reflect"))
+    both = (along[:, at] * np.sign(scale[at]) > 0.5 * np.abs(scale[at])).all(axis=0)
+    return {int(k): float(scale[k]) for k in at[both & (away > np.maximum(_LEAST_SCALE, _SPREADS * spread))]}
 
 
 def scale_steps(local_px: Float, shape: tuple[int, int]) -> Float:
-    """(n,) growth of the frame against the slice before, from the motion (n, parts, 2) of its parts."""
+    """(2, n) growth along y and x against the slice before, from the motion (n, parts, 2) of the parts."""
     parts = round(local_px.shape[1] ** 0.5)
     local = np.asarray(local_px, dtype=np.float64).reshape(len(local_px), parts, parts, 2)
     centre = (np.arange(parts) - (parts - 1) / 2) / parts
@@ -226,7 +244,7 @@ def scale_steps(local_px: Float, shape: tuple[int, int]) -> Float:
         place = centre * length
         weight = place / (parts * (place**2).sum())
         growth.append(np.einsum("nij,i->n", local[..., 0], weight) if axis == 0 else local[..., 1].sum(axis=1) @ weight)
-    return np.asarray(np.mean(growth, axis=0))
+    return np.asarray(growth)
 
 
 def describe_steps(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> tuple[dict[int, list[str]], list[str]]:
@@ -241,15 +259,17 @@ def describe_steps(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> tuple[d
     """
     remarks: dict[int, list[str]] = {}
     notes = []
-    missing = find_missing(likeness(column, bad))
+    detail = (np.asarray(column["detail_y"]) + np.asarray(column["detail_x"])) / 2
+    content = np.stack([detail / _FOCUS, np.log(np.maximum(column["contrast"], 1e-30)) / _FOCUS])
+    missing = find_missing(likeness(column, bad), content)
     for k, step in missing.items():
         remarks.setdefault(k, []).append(f"missing slice before this one? (step of {step:.1f} slices)")
     if missing:
         notes.append(
             f"Slices seem to be missing before {_listed(missing)}: neighbours differ there as much as over several "
-            f"slices. Their distance was left as stated; stage thickness.estimate measures it."
+            f"slices. Their distance was left as file numbers or log state it; stage thickness.estimate measures it."
         )
-    focus = find_focus_steps((np.asarray(column["detail_y"]) + np.asarray(column["detail_x"])) / 2, ~bad)
+    focus = find_focus_steps(detail, ~bad)
     for k, factor in focus.items():
         remarks.setdefault(k, []).append(f"focus step: fine detail {factor:.2g} times as strong as before")
     if focus:
@@ -257,7 +277,9 @@ def describe_steps(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> tuple[d
             f"Fine detail changes suddenly at {_listed(focus)} (refocused, or another material). Slices were not "
             f"sharpened or blurred to match."
         )
-    scale = find_scale_steps(np.asarray(column["local_px"]), _shape(column), ~bad)
+    contrast = np.asarray(column["contrast"])
+    shown = ~bad & (contrast > _LEAST_CONTRAST * np.percentile(contrast, 90))
+    scale = find_scale_steps(np.asarray(column["local_px"]), _shape(column), shown)
     for k, growth in scale.items():
         remarks.setdefault(k, []).append(f"magnification step of {100 * growth:+.1f} %")
     if scale:
