@@ -84,7 +84,7 @@ def combine_slabs(
         reasons = dict(sorted((dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons).items()))
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
-    remarks, steps = describe_steps(column, ~usable) if options.method == "correlation" else ({}, [])
+    remarks, steps = describe_steps(column, ~usable, track.shifts_px) if options.method == "correlation" else ({}, [])
     walk = measure_walk(column, pairs)
     notes = [_closure_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False

@@ -29,11 +29,11 @@ _ROBUST_LIMIT = 5.0
 _ONE_SIDED = 1.5  # times as much, at the ends of the stack
 _WINDOW = 21  # slices over which the spread is taken
 _LAG_PX = 3  # distance over which fine detail shows; about the beam diameter of a well sampled slice
-_ROWS = 256  # rows that are looked at
+_PIXELS = 2**18  # about as many are looked at, in whole rows
 _COMMON = 0.2  # share of slices from which on an oddity is a trait of the specimen
 _EXACT_ROWS = 0.04  # share of rows copied from the slice before
 _BLANK_ROWS = 0.03
-_NO_CONTRAST = 0.05
+_NO_CONTRAST = 0.1
 _TILE_SHARE = 88  # percentile of the tiles: charging touches at least an eighth of them
 _TILE_FLOOR = 0.7  # change of the brightness of tiles, in typical standard deviations of the grey values
 _FLOOR = {
@@ -75,40 +75,38 @@ def slice_statistics(image: Any, previous: Any | None) -> dict[str, float]:
     blank = ~varying_lines(image)[0]
     kept = np.flatnonzero(~blank)
     shown = image[int(kept[0]) : int(kept[-1]) + 1] if len(kept) >= 8 else image
-    step = max(1, len(shown) // _ROWS)
+    step = max(1, shown.shape[0] * shown.shape[1] // _PIXELS)
     thin = shown[::step].astype(xp.float32)
     noise = _noise(xp, shown, step)
-    variance = float(to_host(thin.var(dtype=xp.float64)))
+    mean = float(to_host(thin.mean(dtype=xp.float64)))
+    variance = _mean_square(thin - np.float32(mean))
     signal = max(variance - noise**2, 1e-4 * variance, 1e-30)
-    along_x = _lagged(thin[:, _LAG_PX:] - thin[:, :-_LAG_PX], noise)
-    along_y = _lagged(shown[_LAG_PX::step].astype(xp.float32) - shown[:-_LAG_PX:step], noise)
+    along_x = _mean_square(thin[:, _LAG_PX:] - thin[:, :-_LAG_PX]) - 2 * noise**2
+    along_y = _mean_square(shown[_LAG_PX::step].astype(xp.float32) - shown[:-_LAG_PX:step]) - 2 * noise**2
     rows = to_host(shown.mean(axis=1, dtype=xp.float64))
-    repeats = previous is not None and len(kept) > 0
+    repeated = repeated_share(image, previous) if previous is not None and len(kept) else 0.0
     return {
-        "mean": float(to_host(thin.mean(dtype=xp.float64))),
+        "mean": mean,
         "contrast": float(np.sqrt(signal)),
         "noise": noise,
         "blank_rows": _edge_fraction(blank),
-        "repeated": repeated_share(image, previous) if repeats else 0.0,
-        "repeated_rows": repeated_rows(image, previous) if repeats else 0.0,
+        "repeated": repeated,
+        "repeated_rows": repeated_rows(image, previous) if repeated > _EXACT_ROWS / 2 else 0.0,
         "detail_y": float(np.log(max(along_y, 1e-3 * signal) / (2 * signal))),
         "detail_x": float(np.log(max(along_x, 1e-3 * signal) / (2 * signal))),
         "streaks": float(np.sqrt(np.mean(np.diff(rows, 2) ** 2))) if len(rows) > 2 else 0.0,
     }
 
 
-def _lagged(difference: Any, noise: float) -> float:
-    """Mean square of a difference less that of noise."""
-    return float(to_host((difference**2).mean(dtype=np.float64))) - 2 * noise**2
+def _mean_square(values: Any) -> float:
+    return float(to_host((values * values).mean(dtype=np.float64)))
 
 
 def _noise(xp: Any, image: Any, step: int) -> float:
-    """Noise as `fibtomo.ops.noise.estimate_noise` finds it, on every `step`-th row."""
+    """Noise as `fibtomo.ops.noise.estimate_noise` finds it, on every other of the rows `step` apart."""
     if min(image.shape) < 3:
         return 0.0
-    above, here, below = (
-        image[a : image.shape[0] - 2 + a : max(step, 2)].astype(xp.float32, copy=False) for a in range(3)
-    )
+    above, here, below = (image[a : image.shape[0] - 2 + a : 2 * step].astype(xp.float32, copy=False) for a in range(3))
     bend = above - 2 * here + below
     bend = bend[:, 2:] - 2 * bend[:, 1:-1] + bend[:, :-2]
     return float(to_host(xp.median(xp.abs(bend)))) / (6 * 0.67449)
@@ -217,19 +215,29 @@ def _peaks(values: Float, sound: NDArray[np.bool_], floor: float) -> list[int]:
     from scipy.ndimage import median_filter
 
     at = np.flatnonzero(sound)
-    level, n = values[at], len(at)
-    away = np.abs(level - median_filter(level, footprint=[1, 1, 0, 1, 1], mode="reflect"))
+    away = np.abs(values[at] - median_filter(values[at], footprint=[1, 1, 0, 1, 1], mode="reflect"))
     spread = 1.4826 * np.maximum(np.median(away), median_filter(away, size=_WINDOW, mode="reflect"))
-    limit = np.maximum(_ROBUST_LIMIT * spread, floor)
-    odd: set[int] = set()
-    for i in range(n):
-        for j in range(i, min(i + LONGEST_RUN, n)):
-            sides = [level[m] for m in (i - 1, j + 1) if 0 <= m < n]
-            span = at[j + 1] - at[i - 1] - 1 if i > 0 and j + 1 < n else 1 + (LONGEST_RUN - 1) * (j - i + 1)
-            apart = limit[i : j + 1].max() * (1 if len(sides) == 2 else _ONE_SIDED)
-            if span <= LONGEST_RUN and max(sides) < level[i : j + 1].min() - apart:
-                odd.update(at[i : j + 1].tolist())
+    limit = np.full(len(values), np.inf)
+    limit[at] = np.maximum(_ROBUST_LIMIT * spread, floor)
+    odd: list[int] = []
+    for length in range(1, LONGEST_RUN + 1):  # short runs first, so that they are no sides to longer ones
+        runs = [at[i : i + length] for i in range(len(at) - length + 1) if _stands_out(values, limit, at, i, length)]
+        found = np.unique(np.concatenate(runs)) if runs else np.empty(0, dtype=np.int64)
+        odd += found.tolist()
+        at = np.setdiff1d(at, found)
     return sorted(odd)
+
+
+def _stands_out(values: Float, limit: Float, at: NDArray[np.int64], i: int, length: int) -> bool:
+    """Whether the run of `length` from the i-th slice in `at` lies above both its neighbours there."""
+    end = i + length
+    sides = [at[m] for m in (i - 1, end) if 0 <= m < len(at)]
+    if len(sides) == 2:
+        whole, times = sides[1] - sides[0] - 1 <= LONGEST_RUN, 1.0
+    else:
+        whole, times = length == 1 and len(sides) == 1, _ONE_SIDED
+    run = at[i:end]
+    return bool(whole and values[sides].max() < values[run].min() - times * limit[run].max())
 
 
 def _odd_tiles(tiles: Float, sound: NDArray[np.bool_], typical: float) -> set[int]:

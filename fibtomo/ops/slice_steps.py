@@ -23,6 +23,9 @@ _UNLIKE = 0.8  # change to which it is cut
 _SIDE = 3  # steps on either side of a long one
 _LONG = 1.5  # usual steps; irregular ones of sound phantoms stay below 1.35
 _SPREADS_OF_STEPS = 3.5  # robust standard deviations of the steps, both sides being less
+_LONG_AND_MOVED = 1.25
+_LEAST_JITTER_PX = 0.05
+_STEADY = 6.0  # rows moved per slice over their spread, from which on they count slices
 _SPREADS = 5.0
 _MOST_GAPS = 0.05  # share of the slices from which on long steps are a trait of the milling
 _FOCUS = float(np.log(1.35))
@@ -84,11 +87,13 @@ def find_rescanned(change: Float) -> list[int]:
     return found
 
 
-def find_missing(change: Float, content: Float | None = None) -> dict[int, float]:
+def find_missing(change: Float, content: Float | None = None, dy_px: Float | None = None) -> dict[int, float]:
     """Slices before which others seem to be missing, and how many usual steps lie there.
 
     There the change over one slice, and that over two across the place, exceed those on both sides, by more than the
-    irregularity of all other steps. Where another material begins nothing is said.
+    irregularity of all other steps. Where another material begins nothing is said. Where the content moves by about the
+    same rows with every slice, as in a field of view that does not follow the face, the motion must be that of several
+    slices, and then less unlikeness is enough.
 
     Parameters
     ----------
@@ -96,6 +101,8 @@ def find_missing(change: Float, content: Float | None = None) -> dict[int, float
         From `likeness`.
     content
         (m, n) numbers that tell materials apart, in steps that matter (1 and more).
+    dy_px
+        (n,) rows by which the slices have moved.
 
     Examples
     --------
@@ -124,10 +131,23 @@ def find_missing(change: Float, content: Float | None = None) -> dict[int, float
         return {}
     spread = 1.4826 * float(np.median(np.abs(away[known] - np.median(away[known]))))
     limit = max(_LONG, float(np.exp(_SPREADS_OF_STEPS * spread)))
-    found = {int(k): float(step[k]) for k in np.flatnonzero(np.where(known, step, 0.0) > limit)}
+    limits = np.full(n, limit) if dy_px is None else _limits_by_motion(dy_px, limit)
+    found = {int(k): float(step[k]) for k in np.flatnonzero(np.where(known, step, 0.0) > limits)}
     if content is not None:
         found = {k: size for k, size in found.items() if not _another_material(content, k)}
     return found if len(found) <= max(_MOST_GAPS * known.sum(), 3) else {}
+
+
+def _limits_by_motion(dy_px: Float, limit: float) -> Float:
+    """(n,) least step: `limit`, less where the rows moved are those of several slices, infinite where of one."""
+    rows = np.diff(dy_px, prepend=np.nan)
+    usual = float(np.nanmedian(rows))
+    spread = max(1.4826 * float(np.nanmedian(np.abs(rows - usual))), _LEAST_JITTER_PX)
+    if abs(usual) < _STEADY * spread:
+        return np.full(len(rows), limit)
+    count = rows / usual
+    several = (np.round(count) >= 2) & (np.abs(count - np.round(count)) * abs(usual) < _SPREADS_OF_STEPS * spread)
+    return np.where(several, min(limit, _LONG_AND_MOVED), np.where(np.abs(count - 1) < 0.5, np.inf, limit))
 
 
 def _another_material(content: Float, k: int) -> bool:
@@ -247,7 +267,9 @@ def scale_steps(local_px: Float, shape: tuple[int, int]) -> Float:
     return np.asarray(growth)
 
 
-def describe_steps(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> tuple[dict[int, list[str]], list[str]]:
+def describe_steps(
+    column: Mapping[str, Any], bad: NDArray[np.bool_], shifts_px: Float
+) -> tuple[dict[int, list[str]], list[str]]:
     """Remarks on single slices, and sentences for the report, on missing slices, focus and magnification.
 
     Parameters
@@ -256,12 +278,14 @@ def describe_steps(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> tuple[d
         Joined columns of `fibtomo.ops.drift_measure.measure_slab`.
     bad
         (n,) slices not to use.
+    shifts_px
+        (n, 2) motion of the slices.
     """
     remarks: dict[int, list[str]] = {}
     notes = []
     detail = (np.asarray(column["detail_y"]) + np.asarray(column["detail_x"])) / 2
     content = np.stack([detail / _FOCUS, np.log(np.maximum(column["contrast"], 1e-30)) / _FOCUS])
-    missing = find_missing(likeness(column, bad), content)
+    missing = find_missing(likeness(column, bad), content, shifts_px[:, 0])
     for k, step in missing.items():
         remarks.setdefault(k, []).append(f"missing slice before this one? (step of {step:.1f} slices)")
     if missing:
