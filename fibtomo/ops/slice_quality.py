@@ -172,9 +172,9 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
             share = column["repeated_rows"][k] - usual["rows"][k]
             reasons[k] = f"truncated ({100 * share:.0f} % of the rows repeat the slice before)"
     dark = column["contrast"] < -_NO_CONTRAST * _without_peaks(-column["contrast"])
-    for k in np.flatnonzero(dark):
+    for k in map(int, np.flatnonzero(dark)):
         empty = grey[k] < 0.5 * np.median(grey)
-        reasons.setdefault(int(k), "blank but for noise" if empty else "unlike its neighbours (nothing but noise)")
+        reasons.setdefault(k, "blank but for noise" if empty else "unlike its neighbours (nothing but noise)")
     sound = np.array([k not in reasons for k in range(n)])
     if sound.sum() < 5:
         return dict(sorted(reasons.items()))

@@ -20,6 +20,7 @@ _SAME_FACE = 0.45  # change between images of one face against the usual one
 _SAME_BEYOND = 1.35  # change from either of them to a third slice, seen from the other
 _SATURATED = 0.5  # change from which on more of it tells nothing
 _UNLIKE = 0.8  # change to which it is cut
+_ANYTHING = 6.0  # usual steps from which on the slices have too little in common to say why
 _SIDE = 3  # steps on either side of a long one
 _LONG = 1.5  # usual steps; irregular ones of sound phantoms stay below 1.35
 _SPREADS_OF_STEPS = 3.5  # robust standard deviations of the steps, both sides being less
@@ -78,12 +79,12 @@ def find_rescanned(change: Float) -> list[int]:
     if not _tells_distance(one, two):
         return []
     found = []
-    for k in np.flatnonzero(one < _SAME_FACE * usual):
+    for k in map(int, np.flatnonzero(one < _SAME_FACE * usual)):
         if not 2 <= k < len(one) - 1:
             continue
         sides, across = np.array([one[k - 1], one[k + 1]]), np.array([two[k], two[k + 1]])
         if (sides < _SATURATED).all() and (across < _SAME_BEYOND * sides).all():
-            found.append(int(k))
+            found.append(k)
     return found
 
 
@@ -132,6 +133,7 @@ def find_missing(change: Float, content: Float | None = None, dy_px: Float | Non
     spread = 1.4826 * float(np.median(np.abs(away[known] - np.median(away[known]))))
     limit = max(_LONG, float(np.exp(_SPREADS_OF_STEPS * spread)))
     limits = np.full(n, limit) if dy_px is None else _limits_by_motion(dy_px, limit)
+    known &= (change[1] < _UNLIKE) & (step < _ANYTHING)
     found = {int(k): float(step[k]) for k in np.flatnonzero(np.where(known, step, 0.0) > limits)}
     if content is not None:
         found = {k: size for k, size in found.items() if not _another_material(content, k)}
@@ -211,7 +213,7 @@ def find_focus_steps(detail: Float, usable: NDArray[np.bool_]) -> dict[int, floa
     away = np.abs(np.diff(level))
     limit = max(_FOCUS, _SPREADS * 1.4826 * float(np.median(away)))
     found = {}
-    for k in np.flatnonzero(np.abs(step) > limit):
+    for k in map(int, np.flatnonzero(np.abs(step) > limit)):
         near = step[max(0, k - side) : k + side + 1]
         if np.abs(step[k]) >= np.abs(near).max():
             found[int(at[k])] = float(np.exp(np.median(level[k : k + side]) - np.median(level[k - side : k])))
