@@ -31,7 +31,7 @@ _WINDOW = 21  # slices over which the spread is taken
 _LAG_PX = 3  # distance over which fine detail shows; about the beam diameter of a well sampled slice
 _PIXELS = 2**18  # about as many are looked at, in whole rows
 _COMMON = 0.2  # share of slices from which on an oddity is a trait of the specimen
-_EXACT_ROWS = 0.04  # share of rows copied from the slice before
+_COPIED_ROWS = 0.06  # share of rows with the noise of the slice before
 _BLANK_ROWS = 0.03
 _NO_CONTRAST = 0.1
 _TILE_SHARE = 88  # percentile of the tiles: charging touches at least an eighth of them
@@ -57,8 +57,8 @@ def slice_statistics(image: Any, previous: Any | None) -> dict[str, float]:
     -------
     dict
         ``mean`` of the grey values, ``noise``: standard deviation of white noise, ``contrast``: that of the rest;
-        ``blank_rows``, fraction of rows at the lower and upper edge that hold one constant value; ``repeated`` and
-        ``repeated_rows``, fraction of varying pixels, and of whole rows, equal to those of the slice before;
+        ``blank_rows``, fraction of rows at the lower and upper edge that hold one constant value; ``repeated``,
+        fraction of varying pixels equal to those of the slice before; ``repeated_rows``, of rows with the same noise;
         ``detail_y`` and ``detail_x``, logarithm of the variance of differences over 3 px along an axis, noise taken
         off, relative to twice the contrast squared; ``streaks``, brightness that changes from row to row (root mean
         square second difference of the row means).
@@ -91,7 +91,7 @@ def slice_statistics(image: Any, previous: Any | None) -> dict[str, float]:
         "noise": noise,
         "blank_rows": _edge_fraction(blank),
         "repeated": repeated,
-        "repeated_rows": repeated_rows(image, previous) if repeated > _EXACT_ROWS / 2 else 0.0,
+        "repeated_rows": repeated_rows(image, previous, step) if previous is not None and len(kept) else 0.0,
         "detail_y": float(np.log(max(along_y, 1e-3 * signal) / (2 * signal))),
         "detail_x": float(np.log(max(along_x, 1e-3 * signal) / (2 * signal))),
         "streaks": float(np.sqrt(np.mean(np.diff(rows, 2) ** 2))) if len(rows) > 2 else 0.0,
@@ -154,6 +154,7 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
     n = len(column["mean"])
     typical = max(float(np.median(column["contrast"])), 1e-30)
     grey = np.sqrt(column["contrast"] ** 2 + column["noise"] ** 2)
+    copied = max(_COPIED_ROWS, _ROBUST_LIMIT * _spread(column["repeated_rows"]))
     usual = {
         "blank": _without_peaks(column["blank_rows"]),
         "rows": _without_peaks(column["repeated_rows"]),
@@ -168,9 +169,10 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
             reasons[k] = f"truncated ({100 * (rows - usual['blank'][k]):.0f} % of the rows are blank)"
         elif column["repeated"][k] > 0.98 and usual["repeat"][k] < 0.9:
             reasons[k] = "repeats the slice before"
-        elif column["repeated_rows"][k] > usual["rows"][k] + _EXACT_ROWS:
+        elif column["repeated_rows"][k] > usual["rows"][k] + copied:
             share = column["repeated_rows"][k] - usual["rows"][k]
-            reasons[k] = f"truncated ({100 * share:.0f} % of the rows repeat the slice before)"
+            part = f"truncated ({100 * share:.0f} % of the rows repeat the slice before)"
+            reasons[k] = "repeats the slice before" if column["repeated_rows"][k] > 0.98 else part
     dark = column["contrast"] < -_NO_CONTRAST * _without_peaks(-column["contrast"])
     for k in map(int, np.flatnonzero(dark)):
         empty = grey[k] < 0.5 * np.median(grey)
@@ -195,6 +197,10 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
         for k in sorted(odd) if len(odd) <= max(_COMMON * n, 3) else ():
             reasons.setdefault(k, reason)
     return dict(sorted(reasons.items()))
+
+
+def _spread(values: Float) -> float:
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _without_peaks(values: Float) -> Float:
