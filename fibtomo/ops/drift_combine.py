@@ -14,7 +14,7 @@ from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.slice_quality import find_bad_slices
-from fibtomo.ops.slice_steps import describe_steps, find_rescanned, likeness
+from fibtomo.ops.slice_steps import RESCANNED, describe_steps, find_rescanned, likeness
 from fibtomo.ops.slow_motion import (
     PLAUSIBLE_DRIFT_PX,
     AxisLine,
@@ -67,7 +67,7 @@ def combine_slabs(
     if automatic and options.method == "correlation":
         reasons = dict.fromkeys(_odd_ones(column), "unlike its neighbours") | reasons
         again = find_rescanned(likeness(column, np.isin(np.arange(n), list(reasons))))
-        reasons |= dict.fromkeys(again, "re-scan: repeats the face of the slice before")
+        reasons |= dict.fromkeys(again, RESCANNED)
     reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
@@ -84,7 +84,7 @@ def combine_slabs(
         reasons = dict(sorted((dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons).items()))
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
-    remarks, steps = describe_steps(column, ~usable, track.shifts_px) if options.method == "correlation" else ({}, [])
+    remarks, steps = describe_steps(column, reasons, track.shifts_px) if options.method == "correlation" else ({}, [])
     walk = measure_walk(column, pairs)
     notes = [_closure_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False

@@ -118,8 +118,9 @@ def repeated_rows(image: Any, previous: Any, step: int = 1) -> float:
     """
     a, b = (_bend(slice_[::step]) for slice_ in (image, previous))
     size = to_host((a * a).sum(axis=1) * (b * b).sum(axis=1)) ** 0.5
-    alike = to_host((a * b).sum(axis=1)) > _SAME_NOISE * size
-    return float(np.count_nonzero(alike & (size > 0)) / max(np.count_nonzero(size > 0), 1))
+    varies = size > 0
+    alike = varies & (to_host((a * b).sum(axis=1)) > _SAME_NOISE * size)
+    return float(alike.sum()) / max(int(varies.sum()), 1)
 
 
 def _bend(rows: Any) -> Any:

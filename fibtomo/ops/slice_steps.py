@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
+RESCANNED = "re-scan: repeats the face of the slice before"
+"""Reason of slices that `find_rescanned` names; their motion is known all the same."""
 _LEAST_ALIKE = 0.3  # likeness of neighbours, from which on it tells their distance
 _NEAR = 5  # slices on either side that a step is compared with
 _FEWEST = 8  # steps that must be comparable
@@ -270,7 +272,7 @@ def scale_steps(local_px: Float, shape: tuple[int, int]) -> Float:
 
 
 def describe_steps(
-    column: Mapping[str, Any], bad: NDArray[np.bool_], shifts_px: Float
+    column: Mapping[str, Any], reasons: Mapping[int, str], shifts_px: Float
 ) -> tuple[dict[int, list[str]], list[str]]:
     """Remarks on single slices, and sentences for the report, on missing slices, focus and magnification.
 
@@ -278,13 +280,20 @@ def describe_steps(
     ----------
     column
         Joined columns of `fibtomo.ops.drift_measure.measure_slab`.
-    bad
-        (n,) slices not to use.
+    reasons
+        Bad slices and why.
     shifts_px
         (n, 2) motion of the slices.
     """
     remarks: dict[int, list[str]] = {}
     notes = []
+    bad = np.isin(np.arange(len(shifts_px)), list(reasons))
+    again = {k: None for k, reason in reasons.items() if reason == RESCANNED}
+    if again:
+        notes.append(
+            f"The face before was imaged once more as {_listed(again)}. If nothing was milled in between, all that "
+            f"follows lies one step higher than stated; stage thickness.estimate puts it there."
+        )
     detail = (np.asarray(column["detail_y"]) + np.asarray(column["detail_x"])) / 2
     content = np.stack([detail / _FOCUS, np.log(np.maximum(column["contrast"], 1e-30)) / _FOCUS])
     missing = find_missing(likeness(column, bad), content, shifts_px[:, 0])
