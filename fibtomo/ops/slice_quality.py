@@ -34,6 +34,7 @@ _COMMON = 0.2  # share of slices from which on an oddity is a trait of the speci
 _COPIED_ROWS = 0.06  # share of rows with the noise of the slice before
 _BLANK_ROWS = 0.03
 _NO_CONTRAST = 0.1
+_SHOWN = 0.15  # contrast, of that of the richest slices, below which blur cannot be told
 _TILE_SHARE = 88  # percentile of the tiles: charging touches at least an eighth of them
 _TILE_FLOOR = 0.7  # change of the brightness of tiles, in typical standard deviations of the grey values
 _FLOOR = {
@@ -191,6 +192,7 @@ def find_bad_slices(statistics: Mapping[str, Any]) -> dict[int, str]:
     for name, values, reason, signs in measures:
         if name == "detail_y":  # streaks and the like add detail, beside which sound slices would look blurred
             sound[list(reasons)] = False
+            sound &= column["contrast"] > _SHOWN * np.percentile(column["contrast"], 90)
         odd = {k for sign in signs for k in _peaks(sign * values, sound, _FLOOR[name])}
         if name == "tiles" and name in statistics:
             odd = _odd_tiles(np.asarray(statistics[name], dtype=np.float64), sound, typical)
