@@ -49,6 +49,11 @@ class ResampleParams(Params):
         None,
         description="Displacement within the slices: .npz with nodes_px (slices, gy, gx, 2) and frame, both in px.",
     )
+    across_bad: Literal["interpolate", "leave out"] = Field(
+        "interpolate",
+        description="What lies between the neighbours of bad slices: interpolate it along z, or leave it out, so that "
+        "it is neither shown nor segmented nor measured.",
+    )
     fill: float = Field(0.0, description="Grey value of voxels that no slice shows.")
 
 
@@ -74,6 +79,7 @@ def grid_of(params: ResampleParams, ctx: StageContext) -> ResampleGrid:
         warp=_warp(params, ctx),
         axes=params.axes,
         roi=_roi(params, ctx),
+        bridge=params.across_bad == "interpolate",
     )
 
 
@@ -117,7 +123,8 @@ def _source_range(params: ResampleParams, ctx: StageContext) -> tuple[int, int]:
 
 def _side_tables(params: ResampleParams, ctx: StageContext) -> dict[str, Table]:
     grid = grid_of(params, ctx)
-    valid: Table = {"boxes": grid.valid_boxes(0, grid.shape[0])}
+    bridged = grid.bridged(0, grid.shape[0]).mean(axis=1)
+    valid: Table = {"boxes": grid.valid_boxes(0, grid.shape[0]), "bridged": bridged}
     placed: Table = {
         "z_index": grid.z_index,
         "row_start": grid.row_start,
@@ -125,6 +132,7 @@ def _side_tables(params: ResampleParams, ctx: StageContext) -> dict[str, Table]:
         "row_scale": grid.row_scale,
         "col_scale": grid.col_scale,
         "axes": params.axes,
+        "bridged_share": grid.bridged_share(),
     }
     if not grid.separable:
         valid["spans"] = grid.valid_spans(0, grid.shape[0])
@@ -147,7 +155,7 @@ register(
         side_tables=_side_tables,
         files=lambda p: () if p.warp is None else (p.warp,),
         optional=("drift", "thickness", "face", "warp"),
-        version=2,
+        version=3,
         citation="Keys 1981, IEEE Trans. ASSP 29:1153",
     )
 )

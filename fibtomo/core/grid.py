@@ -15,6 +15,9 @@ from fibtomo.errors import InputError
 _TOLERANCE = 1e-6
 """Fraction of a voxel or pixel by which rounding may push a position over an edge."""
 
+_GAP = 1.25
+"""Usual steps between usable neighbours, from which on what lies between is missed."""
+
 AXES = ("specimen", "surface")
 
 
@@ -66,6 +69,8 @@ class ResampleGrid:
         Displacement within the slices, added to every place that is read.
     tilt
         How the target is turned against the slices; ``None`` where target slices are parallel to them.
+    bridge
+        Whether voxels between the neighbours of a bad slice are shown, interpolated, or left out.
     """
 
     shape: tuple[int, int, int]
@@ -79,6 +84,7 @@ class ResampleGrid:
     usable: NDArray[np.bool_]
     warp: Warp | None = None
     tilt: Tilt | None = None
+    bridge: bool = True
 
     @property
     def good(self) -> Int:
@@ -135,7 +141,10 @@ class ResampleGrid:
         x1 = np.floor((cols - 1 - self.col_start[near]) / self.col_scale + _TOLERANCE).min(axis=0) + 1
         ny, nx = self.shape[1:]
         y0, x0 = np.clip(y0, 0, ny), np.clip(x0, 0, nx)
-        return np.stack([y0, np.clip(y1, y0, ny), x0, np.clip(x1, x0, nx)], axis=1).astype(np.int32)
+        boxes = np.stack([y0, np.clip(y1, y0, ny), x0, np.clip(x1, x0, nx)], axis=1).astype(np.int32)
+        if not self.bridge:
+            boxes[self._gap(*near)] = 0
+        return boxes
 
     def valid_spans(self, z0: int, z1: int) -> NDArray[np.int32]:
         """(z1 - z0, ny, 2) columns [x0, x1) of each target row that the slices around it all show; (0, 0) if none."""
@@ -154,12 +163,40 @@ class ResampleGrid:
             spans = self._shown(near.ravel(), np.concatenate([row, row]).ravel()).reshape(2, *z.shape, 2)
         both = np.stack([spans[..., 0].max(axis=0), spans[..., 1].min(axis=0)], axis=-1)
         both[(both[..., 1] <= both[..., 0]) | ~self._reached(z, row)] = 0
+        if not self.bridge:
+            both[self.bridged(z0, z1)] = 0
         return both.astype(np.int32)
 
     def valid_mask(self, z0: int, z1: int) -> NDArray[np.bool_]:
         """(z1 - z0, ny, nx) True where the slices around a voxel all show it."""
         spans, x = self.valid_spans(z0, z1), np.arange(self.shape[2])
         return np.asarray((x >= spans[..., :1]) & (x < spans[..., 1:]))
+
+    def bridged(self, z0: int, z1: int) -> NDArray[np.bool_]:
+        """(z1 - z0, ny) rows of the target that are interpolated across bad slices, if they are shown at all.
+
+        A slice that repeats the one before at the same place leaves no gap when it is not used.
+        """
+        lower, upper = self._around(self.places(z0, z1)[0])
+        return np.asarray(self._gap(lower, upper))
+
+    def bridged_share(self) -> float:
+        """Share of the voxels shown that are interpolated across bad slices."""
+        if self.usable.all() or not self.bridge:
+            return 0.0
+        nz = self.shape[0]
+        bridged = self.bridged(0, nz)
+        if self.separable:
+            y0, y1, x0, x1 = self.valid_boxes(0, nz).T.astype(np.int64)
+            shown, bridged = (y1 - y0) * (x1 - x0), bridged[:, 0]
+        else:
+            shown = np.diff(self.valid_spans(0, nz).astype(np.int64))[..., 0]
+        return float(shown[bridged].sum() / max(shown.sum(), 1))
+
+    def _gap(self, lower: Int, upper: Int) -> NDArray[np.bool_]:
+        """Whether bad slices between two usable ones leave a gap."""
+        usual = float(np.median(np.diff(self.z_index))) if len(self.z_index) > 1 else 1.0
+        return np.asarray((upper - lower > 1) & (self.z_index[upper] - self.z_index[lower] > _GAP * usual))
 
     def _around(self, z: Float) -> Int:
         """(2, ...) usable slices next to positions `z` on either side."""
@@ -173,7 +210,8 @@ class ResampleGrid:
         """Whether places lie between first and last slice and within the crop."""
         if self.tilt is None:
             return np.ones(z.shape, dtype=bool)
-        between = (z >= self.z_index[0] - _TOLERANCE) & (z <= self.z_index[-1] + _TOLERANCE)
+        first, last = self.z_index[self.good[[0, -1]]]
+        between = (z >= first - _TOLERANCE) & (z <= last + _TOLERANCE)
         return np.asarray(between & (row >= -_TOLERANCE) & (row <= self.tilt.row_extent + _TOLERANCE))
 
     def _shown(self, k: Int, row: Float) -> Int:
@@ -200,6 +238,7 @@ def make_grid(
     warp: Warp | None = None,
     axes: str = "specimen",
     roi: Sequence[int] | None = None,
+    bridge: bool = True,
 ) -> ResampleGrid:
     """Compose foreshortening, shear or measured drift, warp, slice positions and axes into one target grid.
 
@@ -217,7 +256,8 @@ def make_grid(
         "valid": only what every slice shows; "all": everything any slice shows; "auto": "valid" unless that
         would lose more than half of the rows or columns.
     bad_slices
-        Indices of slices that must not be used.
+        Indices of slices that must not be used; at the ends of the stack the target is cut to the first and the last
+        usable one.
     warp
         Displacement within the slices, beside their motion.
     axes
@@ -225,6 +265,8 @@ def make_grid(
         surface and z runs along it, see `Geometry.surface_axes`.
     roi
         (y0, y1, x0, x1): rows [y0, y1) and columns [x0, x1) of slice 0 to which the target is cut.
+    bridge
+        Whether to interpolate across bad slices; otherwise nothing is shown between their neighbours.
 
     Raises
     ------
@@ -247,10 +289,11 @@ def make_grid(
     target = _target_voxel(geometry, voxel_nm)
     start, extent = crop_box((rows, cols), shifts, usable, warp, crop, roi)
     row_scale, col_scale = target[1] / dy, target[2] / dx
-    z_nm = geometry.z_nm(n)
+    first, last = np.flatnonzero(usable)[[0, -1]]
+    z_nm = geometry.z_nm(n) - geometry.z_nm(n)[first]
     grid = ResampleGrid(
         shape=(
-            int(np.floor(z_nm[-1] / target[0] + _TOLERANCE)) + 1,
+            int(np.floor(z_nm[last] / target[0] + _TOLERANCE)) + 1,
             int(np.floor(extent[0] / row_scale + _TOLERANCE)) + 1,
             int(np.floor(extent[1] / col_scale + _TOLERANCE)) + 1,
         ),
@@ -263,6 +306,7 @@ def make_grid(
         source_shape=(rows, cols),
         usable=usable,
         warp=warp,
+        bridge=bridge,
     )
     return grid if axes == "specimen" else _turned(grid, geometry, z_nm, float(extent[0]))
 
@@ -276,7 +320,7 @@ def _turned(grid: ResampleGrid, geometry: Geometry, z_nm: Float, row_extent: flo
         )
     to_surface = geometry.surface_axes()
     dy = geometry.true_voxel_nm[1]
-    low, high = to_surface.bounds([[0.0, 0.0, 0.0], [z_nm[-1], row_extent * dy, 0.0]])
+    low, high = to_surface.bounds([[0.0, 0.0, 0.0], [z_nm[grid.good[-1]], row_extent * dy, 0.0]])
     back = to_surface.inverse()
     origin_z, origin_y, _ = back(low)
     steps = back.matrix[:2, :2] * grid.voxel_nm[:2]  # nm along (slice axis, face) per target slice and row

@@ -14,6 +14,7 @@ from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.slice_quality import find_bad_slices
+from fibtomo.ops.slice_steps import RESCANNED, describe_steps, find_rescanned, likeness
 from fibtomo.ops.slow_motion import (
     PLAUSIBLE_DRIFT_PX,
     AxisLine,
@@ -66,6 +67,8 @@ def combine_slabs(
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
     if automatic and options.method == "correlation":
         reasons = dict.fromkeys(_odd_ones(column), "unlike its neighbours") | reasons
+        again = find_rescanned(likeness(column, np.isin(np.arange(n), list(reasons))))
+        reasons |= dict.fromkeys(again, RESCANNED)
     reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:
         raise InputError(f"bad_slices = {tuple(reasons)} must lie between 0 and {n - 1}")
@@ -82,6 +85,7 @@ def combine_slabs(
         reasons = dict(sorted((dict.fromkeys(_strangers(track, pairs), "unlike its neighbours") | reasons).items()))
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
+    remarks, steps = describe_steps(column, reasons, track.shifts_px) if options.method == "correlation" else ({}, [])
     walk = measure_walk(column, pairs)
     notes = [_closure_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False
@@ -122,6 +126,7 @@ def combine_slabs(
         identifiable, notes = False, [notes[0], f"The slow part of the motion was replaced by {by}, as asked for."]
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
+    notes += steps
     shifts = shifts - shifts[0] + levelled.jumps_px
     sigma, confidence = np.sqrt((track.sigma_px**2).mean(axis=1) + slow_sigma**2), track.support
     if options.overrides:
@@ -134,7 +139,7 @@ def combine_slabs(
         sigma_px=sigma,
         confidence=confidence,
         bad_slices=tuple(reasons),
-        flags=_flags(n, reasons, track, options, levelled.sizes_px, set(pairs.second[periodic].tolist())),
+        flags=_flags(n, reasons, track, options, levelled.sizes_px, set(pairs.second[periodic].tolist()), remarks),
         identifiable=bool(identifiable),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
@@ -331,6 +336,7 @@ def _flags(
     options: DriftOptions,
     jumps: Mapping[int, float | None],
     periodic: set[int],
+    remarks: Mapping[int, Sequence[str]],
 ) -> tuple[str, ...]:
     flags: list[list[str]] = [[] for _ in range(n)]
     for k, reason in reasons.items():
@@ -350,6 +356,8 @@ def _flags(
         for k in np.flatnonzero(away > max(2.0, _JUMP * float(np.median(away)))):
             more = ", or whole periods of the lattice more or less" if k + 1 in periodic else ""
             flags[k + 1].append(f"jump of {np.hypot(*steps[k]):.1f} px{more}")
+    for k, texts in remarks.items():
+        flags[k].extend(texts)
     return tuple("; ".join(remarks) for remarks in flags)
 
 

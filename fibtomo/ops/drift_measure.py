@@ -15,7 +15,7 @@ from fibtomo.ops.local_motion import PARTS, thumbnail_steps
 from fibtomo.ops.parallax import EVERY, thumbnail_dark_against_bright
 from fibtomo.ops.reference import cut_patch
 from fibtomo.ops.slice_pixels import thumbnail
-from fibtomo.ops.slice_quality import STATISTICS, slice_statistics
+from fibtomo.ops.slice_quality import STATISTICS, slice_statistics, tile_means
 from fibtomo.ops.spectra import make_band, slice_spectrum
 
 Float = NDArray[np.float64]
@@ -97,7 +97,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Returns
     -------
     Table
-        Columns per slice (the names of `STATISTICS`, ``area_px``, ``local_px`` from `local_steps`,
+        Columns per slice (the names of `STATISTICS`, ``tiles`` from `tile_means`, ``frame_px``: rows and columns,
+        ``area_px``, ``local_px`` from `local_steps`,
         ``dark_px`` from `dark_against_bright` at every few slices) and per pair
         (``first``, ``second``, ``shift_px``, ``sigma_px``, ``pair_confidence``, ``periodic_confidence``,
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
@@ -119,6 +120,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
 
     slices: dict[str, list[float]] = {name: [] for name in STATISTICS}
     areas: list[float] = []
+    tiles: list[Float] = []
     ends: list[tuple[int, int]] = []
     found: list[PairShift] = []
     local: list[Float] = []
@@ -131,8 +133,9 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         if small is None and i:
             small, binning = thumbnail(previous)
         before, (small, binning) = small, thumbnail(block[i])
-        for name, value in slice_statistics(block[i], previous, spectrum(i), band).items():
+        for name, value in slice_statistics(block[i], previous).items():
             slices[name].append(value)
+        tiles.append(tile_means(small))
         areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectrum(i).windows])))
         local.append(np.full((PARTS**2, 2), np.nan))
         dark.append(np.full(2, np.nan))
@@ -152,6 +155,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))
     table: Table = {name: np.array(values) for name, values in slices.items()}
     table |= {
+        "tiles": np.array(tiles),
+        "frame_px": np.tile(block.shape[1:], (len(areas), 1)),
         "area_px": np.array(areas),
         "local_px": np.array(local).reshape(-1, PARTS**2, 2),
         "dark_px": np.array(dark).reshape(-1, 2),

@@ -9,7 +9,7 @@ slice they are interpolated one after the other; `fibtomo.ops._warped` does the 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -131,6 +131,7 @@ def resample(
     warp: Warp | None = None,
     axes: str = "specimen",
     roi: Sequence[int] | None = None,
+    across_bad: Literal["interpolate", "leave out"] = "interpolate",
     fill: float = 0.0,
     return_valid: bool = False,
     workers: int | None = None,
@@ -158,6 +159,8 @@ def resample(
         "specimen" (y down the milled face) or "surface" (y is the depth below the sample surface).
     roi
         (y0, y1, x0, x1): rows [y0, y1) and columns [x0, x1) of slice 0 to cut to.
+    across_bad
+        "interpolate" what lies between the neighbours of bad slices, or "leave out": not shown, so not valid.
     fill
         Value of voxels that the slices around them do not show; nothing is ever made up there.
     return_valid
@@ -197,7 +200,9 @@ def resample(
     left_out = {int(k) for listed in (bad, getattr(stack, "bad_slices", None)) if listed is not None for k in listed}
     if geometry is None:
         geometry = _geometry_of(stack, shear_from_images=drift is not None)
-    region = {"warp": warp, "axes": axes, "roi": roi}
+    if across_bad not in {"interpolate", "leave out"}:
+        raise InputError(f"across_bad = {across_bad!r} must be 'interpolate' or 'leave out'")
+    region: dict[str, Any] = {"warp": warp, "axes": axes, "roi": roi, "bridge": across_bad == "interpolate"}
     grid = make_grid(geometry, tuple(shape), shifts, voxel_nm, crop, sorted(left_out), **region)
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
         raise InputError(

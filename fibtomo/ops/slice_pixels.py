@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import namespace, to_host
 
 _THUMBNAIL_PX = 128
+_SAME_NOISE = 0.95  # correlation
 
 
 def thumbnail(image: Any) -> tuple[Any, int]:
@@ -100,6 +101,32 @@ def repeated_share(image: Any, previous: Any) -> float:
         varies = int(xp.count_nonzero(differs))
         same = int(xp.count_nonzero(differs & (image[:, 1:] == previous[:, 1:])))
     return same / max(varies, 1)
+
+
+def repeated_rows(image: Any, previous: Any, step: int = 1) -> float:
+    """Share of the rows that show the very noise of the same row of another slice, whatever gain and offset it has.
+
+    Every `step`-th row is looked at; rows of one value do not count.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> image, other = rng.normal(size=(2, 4, 500))
+    >>> image[3] = 1.1 * other[3] + 5
+    >>> repeated_rows(image, other)
+    0.25
+    """
+    a, b = (_bend(slice_[::step]) for slice_ in (image, previous))
+    size = to_host((a * a).sum(axis=1) * (b * b).sum(axis=1)) ** 0.5
+    varies = size > 0
+    alike = varies & (to_host((a * b).sum(axis=1)) > _SAME_NOISE * size)
+    return float(alike.sum()) / max(int(varies.sum()), 1)
+
+
+def _bend(rows: Any) -> Any:
+    """Second difference along x, in which noise outweighs structure."""
+    grey = rows.astype(np.float32)
+    return grey[:, 2:] - 2 * grey[:, 1:-1] + grey[:, :-2]
 
 
 def _compilable(image: Any) -> bool:

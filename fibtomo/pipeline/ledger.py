@@ -143,6 +143,7 @@ class Ledger:
         known = [
             "volume.ome.zarr",
             "drift.csv",
+            "volume_slices.csv",
             "measurements.csv",
             "measurements.json",
             "objects.csv",

@@ -9,6 +9,7 @@ import numpy as np
 from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.mesh import Mesh
+from fibtomo.core.volume import Table
 from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import open_array
 from fibtomo.pipeline.execute import RunState, provenance
@@ -16,7 +17,7 @@ from fibtomo.pipeline.ledger import write_json
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.pyramid import build_pyramid
 from fibtomo.pipeline.report_data import report_data, slice_names
-from fibtomo.pipeline.results import VOLUME
+from fibtomo.pipeline.results import VOLUME, VOLUME_SLICES
 from fibtomo.pipeline.sections import FINAL_PLACES
 from fibtomo.report import write_report
 
@@ -81,6 +82,8 @@ def _write_tables(state: RunState) -> None:
         elif z_nm is None and slice_nm:
             z_nm = list(np.arange(n) * float(slice_nm))
         Drift.from_table(tables["drift"]).to_csv(out / "drift.csv", files=slice_names(state.source), z_nm=z_nm)
+    if "valid" in tables and "grey" in state.arrays:
+        write_volume_slices(out / VOLUME_SLICES, tables["valid"], state.arrays["grey"].spec.scale[0])
     if "measurements" in tables:
         measurements = Measurements.from_table(tables["measurements"], tables.get("objects"))
         measurements.to_csv(out / "measurements.csv")
@@ -89,6 +92,20 @@ def _write_tables(state: RunState) -> None:
             temporary = out / ".objects.csv.tmp"
             measurements.objects.to_csv(temporary, index=False)
             temporary.replace(out / "objects.csv")
+
+
+def write_volume_slices(path: Path, valid: Table, z_step: float) -> None:
+    """Write what each slice of the volume rests on: one row per slice.
+
+    Columns: ``slice``; ``z_nm`` (in voxels without a scale); ``y0``, ``y1``, ``x0``, ``x1``, the rows [y0, y1) and
+    columns [x0, x1) that are shown; ``interpolated``, the share of its rows that lie between neighbours of bad slices.
+    """
+    lines = ["slice,z_nm,y0,y1,x0,x1,interpolated"]
+    for k, (box, share) in enumerate(zip(valid["boxes"], valid["bridged"], strict=True)):
+        lines.append(f"{k},{k * z_step:.6g},{','.join(str(int(edge)) for edge in box)},{float(share):.4g}")
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _write_mesh(state: RunState) -> Any:

@@ -10,6 +10,7 @@ from fibtomo.io.zarr_store import ZarrSource, open_array
 from fibtomo.pipeline.sections import FINAL_PLACES
 
 VOLUME = "volume.ome.zarr"
+VOLUME_SLICES = "volume_slices.csv"
 
 
 def read_record(out: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_every_promised_file_is_there(result):
     names = {p.name for p in result.path.iterdir()}
     assert names == {
         "volume.ome.zarr", "drift.csv", "measurements.csv", "measurements.json", "objects.csv", "surface_1.ply",
-        "report.html", "run.json",
+        "report.html", "run.json", "volume_slices.csv",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The fused resample against closed forms and against an interpolation written out as dense matrices."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,8 +160,28 @@ def test_bad_slices_are_bridged_and_never_read():
     grid = make_grid(geometry, stack.shape, shifts, bad_slices=(0, 5, 6))
     out = resample_stack(spoilt, grid)
     assert np.all(np.isfinite(out))
-    np.testing.assert_allclose(out[1:], resample_stack(stack, grid)[1:], atol=1e-4)
-    np.testing.assert_array_equal(out[0], out[1])
+    every = resample_stack(stack, replace(grid, usable=np.ones(12, dtype=bool)))
+    np.testing.assert_allclose(out, every, atol=1e-4)
+    assert grid.shape[0] == 11  # nothing is made up before the first usable slice
+
+
+def test_what_lies_between_the_neighbours_of_bad_slices_is_counted_or_left_out():
+    bad = (0, 5, 6, 11)
+    grid = make_grid(CUBE, (12, 20, 22), np.zeros((12, 2)), (5.0, 10.0, 10.0), bad_slices=bad)
+    bridged = np.flatnonzero(grid.bridged(0, grid.shape[0])[:, 0])
+    assert (bridged * 5 + 10).tolist() == [45, 50, 55, 60, 65]  # nm, between slices 4 and 7
+    assert grid.bridged_share() == pytest.approx(5 / grid.shape[0])
+    left_out = make_grid(CUBE, (12, 20, 22), np.zeros((12, 2)), (5.0, 10.0, 10.0), bad_slices=bad, bridge=False)
+    shown = left_out.valid_mask(0, grid.shape[0]).any(axis=(1, 2))
+    assert np.flatnonzero(~shown).tolist() == bridged.tolist()
+    stack = np.full((12, 20, 22), 7.0, dtype=np.float32)
+    assert (resample_stack(stack, left_out, fill=-1.0)[bridged] == -1).all()
+
+
+def test_a_slice_that_repeats_the_place_of_another_leaves_no_gap():
+    z_nm = tuple(np.r_[0:50:10, 40:90:10] + np.arange(10) * 1e-6)
+    grid = make_grid(Geometry((10.0, 10.0, 10.0), slice_z_nm=z_nm), (10, 20, 22), np.zeros((10, 2)), bad_slices=[5])
+    assert not grid.bridged(0, grid.shape[0]).any()
 
 
 @pytest.mark.parametrize("method", ["linear", "cubic", "lanczos3"])

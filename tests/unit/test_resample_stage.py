@@ -10,6 +10,7 @@ from fibtomo.core.warp import Warp
 from fibtomo.errors import DeviceMemoryError, InputError
 from fibtomo.ops.segmentation import segment
 from fibtomo.pipeline.config import parse_pipeline
+from fibtomo.pipeline.outputs import write_volume_slices
 from fibtomo.pipeline.plan import make_plan
 
 SPEC = VolumeSpec((8, 30, 40), "uint8", (10.0, 5.0, 5.0))
@@ -37,6 +38,25 @@ def test_measured_positions_replace_nominal_ones_and_doubled_slices_are_left_out
         spec=SPEC.with_(voxel_nm=None), tables={"thickness": {"slice_z_nm": z, "doubled": [2]}}, calibration=in_voxels
     )
     np.testing.assert_allclose(grid_of(ResampleParams(), ctx).z_index[[0, 3, -1]], [0, 2.5, 7], atol=1e-4)
+
+
+def test_what_rests_on_interpolation_across_bad_slices_is_told_or_left_out(tmp_path):
+    tables = {"drift": {"shifts_px": np.zeros((8, 2)), "bad_slices": [3, 4, 7]}}
+    stage = get_stage("geometry.resample")
+    ctx = StageContext(spec=SPEC, tables=tables, calibration=KNOWN)
+    told = stage.side_tables(ResampleParams(), ctx)
+    across = np.flatnonzero(told["valid"]["bridged"])
+    assert (across * 5).tolist() == [25, 30, 35, 40, 45]  # nm, between slices 2 and 5
+    assert len(told["valid"]["bridged"]) == 13  # up to slice 6
+    assert told["grid"]["bridged_share"] == pytest.approx(5 / 13)
+    write_volume_slices(tmp_path / "slices.csv", told["valid"], 5.0)
+    lines = (tmp_path / "slices.csv").read_text().splitlines()
+    assert lines[0] == "slice,z_nm,y0,y1,x0,x1,interpolated"
+    assert lines[6].split(",")[:3] == ["5", "25", "0"]
+    assert [line.split(",")[-1] for line in lines[1:]] == ["1" if k in across else "0" for k in range(13)]
+    left_out = stage.side_tables(ResampleParams(across_bad="leave out"), ctx)
+    assert not left_out["valid"]["boxes"][across].any()
+    assert left_out["grid"]["bridged_share"] == 0
 
 
 def test_the_face_crops_only_where_it_is_sure_and_wanted():
