@@ -10,6 +10,7 @@ from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
+from fibtomo.ops.drift_quality import drift_quality
 from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
@@ -82,7 +83,7 @@ def combine_slabs(
     usable = np.ones(n, dtype=bool)
     usable[list(reasons)] = False
     walk = measure_walk(column, pairs)
-    notes = [_closure_note(track, pairs, periodic)]
+    notes = [_pairs_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False
     if track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
         motion = _assumed_motion(allowed)
@@ -136,6 +137,7 @@ def combine_slabs(
         identifiable=bool(identifiable),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
+        quality=drift_quality(pairs, track, shifts, column),
     )
 
 
@@ -297,13 +299,10 @@ def _parallax_note(apart: float) -> str:
     )
 
 
-def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:
+def _pairs_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:
     measured = pairs.weight > 0
     rejected = int((measured & (track.pair_weight == 0)).sum())
-    text = (
-        f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others; "
-        f"redundant pairs agree within {track.closure_px:.3f} px."
-    )
+    text = f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others."
     if periodic.any():
         text += (
             f" In {int(periodic.sum())} of them the structure is periodic and several shifts fit equally well: the one "
