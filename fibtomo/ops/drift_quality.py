@@ -48,7 +48,7 @@ def measure_likeness(a: SliceSpectrum, b: SliceSpectrum, band: Band, shift_px: t
     >>> band = make_band((128, 128))
     >>> first, second = (slice_spectrum(scene[s : s + 128, :128], band) for s in (5, 2))
     >>> measure_likeness(first, second, band, (3.0, 0.0))[:2].round(1).tolist()
-    [0.4, 1.0]
+    [0.5, 1.0]
     """
     power = float(np.sqrt(a.power.sum() * b.power.sum()))
     if not power > 0:
