@@ -1,9 +1,9 @@
 """Known motion put on real slices: ``python benchmarks/drift_real.py STACK [STACK ...]``.
 
-Every slice is moved by a known amount with a band-limited interpolator and cropped, so that only real pixels remain. What
-is found on the moved stack, less what is found on the same window of the stack as it is, should be what was put in.
-Whatever drift the stack had drops out, so that no ground truth is needed. The same is done with the peers
-that are installed.
+Every slice is moved by a known amount with a band-limited interpolator and cropped, so that only real pixels remain.
+What is found on the moved stack, less what is found on the same window of the stack as it is, should be what was put
+in. Whatever drift the stack had drops out, so that no ground truth is needed. The same is done with the peers that are
+installed.
 
 Columns, all vectors in px: rms of the path once its mean is removed (all), of the steps from slice to slice (step), the
 largest error of a step (worst); then what fibtomo says of the moved stack: pairs left out, closure of loops, NCC of
@@ -99,8 +99,9 @@ def told(drift: Drift, jumps: list[int]) -> str:
     numbers = drift.quality.summary()
     flagged = [k for k, flag in enumerate(drift.flags) if "jump" in flag]
     hits = len(set(flagged) & set(jumps))
+    dy, dx = numbers["left_out_dy_px"], numbers["left_out_dx_px"]
     return (
-        f"left out {numbers['left_out_dy_px']:.3f} {numbers['left_out_dx_px']:.3f}, closure {numbers['closure_px']:.3f}, "
+        f"left out {dy:.3f} {dx:.3f}, closure {numbers['closure_px']:.3f}, "
         f"NCC {numbers['ncc_before']:.3f} -> {numbers['ncc_after']:.3f}, undecided {drift.undecided_px:.1f} px, "
         f"jumps {hits} of {len(jumps)} flagged, {len(flagged) - hits} false, {len(drift.bad_slices)} bad"
     )
