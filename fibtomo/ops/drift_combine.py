@@ -31,6 +31,7 @@ Float = NDArray[np.float64]
 _UNUSABLE = ("given", "blank", "repeats", "truncated", "unlike")
 _ODD = 0.6  # change over one slice against that over two: at most 0.36 on sound phantoms
 _ODD_FLOOR = 0.02
+_ODD_EDGE = 2.0  # likeness lost to what leaves and enters the frame, per share of it; a rich edge counts double
 _LEAST_ALIKE = 0.5
 _LOST = 0.05
 _BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
@@ -238,14 +239,18 @@ def _with_reference(
 
 def _odd_ones(column: Mapping[str, Any]) -> list[int]:
     """Slices less like both neighbours than these are like each other."""
-    ends = zip(column["first"].tolist(), column["second"].tolist(), strict=True)
+    ends = list(zip(column["first"].tolist(), column["second"].tolist(), strict=True))
     alike = dict(zip(ends, column["coherence"].tolist(), strict=True))
+    side = np.sqrt(np.maximum(column["area_px"], 1.0))[column["second"]]
+    lost = np.abs(column["shift_px"].reshape(-1, 2)).sum(axis=1) / side
+    excused = np.where(column["pair_confidence"] >= _SURE, _ODD_EDGE * lost, 0.0)
+    nearly = dict(zip(ends, (column["coherence"] + excused).tolist(), strict=True))
     odd = []
     for k in range(1, len(column["mean"]) - 1):
         across = alike.get((k - 1, k + 1), 0.0)
         if across < _LEAST_ALIKE:
             continue
-        change = 1 - max(alike[k - 1, k], alike[k, k + 1])
+        change = 1 - max(nearly[k - 1, k], nearly[k, k + 1])
         if change > _ODD * (1 - across + _ODD_FLOOR):
             odd.append(k)
     return odd
