@@ -32,6 +32,9 @@ class DriftQuality:
         (dy, dx) rms over the pairs of the stack.
     closure_px
         rms of |m_ik − m_ij − m_jk| over the triples of slices whose three pairs were all accepted.
+    closure_mean_px
+        (dy, dx) mean of m_ik − m_ij − m_jk over the same: what the loops miss always the same way, which means that
+        fine structure, alike over one slice only, moves otherwise than coarse structure.
     checked_pairs
         Pairs that others check; a pair without such tells nothing.
 
@@ -42,7 +45,7 @@ class DriftQuality:
 
     Examples
     --------
-    >>> quality = DriftQuality([0.02, 0.04], [np.nan, 0.5], [np.nan, 0.75], (0.03, 0.02), 0.05, 1)
+    >>> quality = DriftQuality([0.02, 0.04], [np.nan, 0.5], [np.nan, 0.75], (0.03, 0.02), 0.05)
     >>> quality.summary()["ncc_after"]
     0.75
     """
@@ -52,6 +55,7 @@ class DriftQuality:
     ncc_after: Float
     left_out_rms_px: tuple[float, float] = (np.nan, np.nan)
     closure_px: float = np.nan
+    closure_mean_px: tuple[float, float] = (np.nan, np.nan)
     checked_pairs: int = 0
 
     def __post_init__(self) -> None:
@@ -59,8 +63,9 @@ class DriftQuality:
             object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
         if len({getattr(self, name).shape for name in COLUMNS}) > 1:
             raise InputError(f"the columns {', '.join(COLUMNS)} of the quality must have one length")
-        dy, dx = np.array(self.left_out_rms_px, dtype=np.float64)
-        object.__setattr__(self, "left_out_rms_px", (float(dy), float(dx)))
+        for name in ("left_out_rms_px", "closure_mean_px"):
+            dy, dx = getattr(self, name)
+            object.__setattr__(self, name, (_number(dy), _number(dx)))
         object.__setattr__(self, "closure_px", _number(self.closure_px))
 
     def __len__(self) -> int:
@@ -74,20 +79,25 @@ class DriftQuality:
     def summary(self) -> dict[str, float]:
         """Return the numbers of the whole stack by name, medians of those that every slice has."""
         before, after = (_median(column) for column in (self.ncc_before, self.ncc_after))
-        dy, dx = self.left_out_rms_px
         return {
-            "left_out_dy_px": dy,
-            "left_out_dx_px": dx,
+            "left_out_dy_px": self.left_out_rms_px[0],
+            "left_out_dx_px": self.left_out_rms_px[1],
             "checked_pairs": self.checked_pairs,
             "closure_px": self.closure_px,
+            "closure_mean_dy_px": self.closure_mean_px[0],
+            "closure_mean_dx_px": self.closure_mean_px[1],
             "ncc_before": before,
             "ncc_after": after,
         }
 
     def head(self) -> Table:
         """Return what is known of the stack as a whole, ready for JSON."""
-        numbers = [None if np.isnan(v) else v for v in (*self.left_out_rms_px, self.closure_px)]
-        return {"left_out_rms_px": numbers[:2], "closure_px": numbers[2], "checked_pairs": self.checked_pairs}
+        return {
+            "left_out_rms_px": [_known(v) for v in self.left_out_rms_px],
+            "closure_px": _known(self.closure_px),
+            "closure_mean_px": [_known(v) for v in self.closure_mean_px],
+            "checked_pairs": self.checked_pairs,
+        }
 
     def to_table(self) -> Table:
         """Return plain columns and numbers."""
@@ -97,15 +107,19 @@ class DriftQuality:
     def from_table(cls, table: Table) -> "DriftQuality":
         """Rebuild from `to_table`; ``None`` stands for what is not known."""
         left_out, before, after = (np.array(table[name], dtype=np.float64) for name in COLUMNS)
-        dy, dx = table.get("left_out_rms_px", (None, None))
         return cls(
             left_out,
             before,
             after,
-            left_out_rms_px=(_number(dy), _number(dx)),
+            left_out_rms_px=table.get("left_out_rms_px", (None, None)),
             closure_px=_number(table.get("closure_px")),
+            closure_mean_px=table.get("closure_mean_px", (None, None)),
             checked_pairs=int(table.get("checked_pairs", 0)),
         )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _number(value: float | None) -> float:

@@ -89,13 +89,15 @@ def drift_quality(pairs: Pairs, track: Trajectory, shifts: Float, column: Mappin
         np.add.at(squares, ends, (missed[counted] ** 2).mean(axis=1))
         np.add.at(count, ends, 1)
     dy, dx = np.sqrt((missed[counted] ** 2).mean(axis=0)) if counted.any() else (np.nan, np.nan)
+    loops = closures(pairs, track.pair_weight > 0)
     before, after = likeness_before_and_after(column, shifts)
     return DriftQuality(
         left_out_px=np.sqrt(np.where(count > 0, squares, np.nan) / np.maximum(count, 1)),
         ncc_before=before,
         ncc_after=after,
         left_out_rms_px=(float(dy), float(dx)),
-        closure_px=closure_rms(pairs, track.pair_weight > 0),
+        closure_px=float(np.sqrt((loops**2).sum(axis=1).mean())) if len(loops) else np.nan,
+        closure_mean_px=tuple(loops.mean(axis=0)) if len(loops) else (np.nan, np.nan),
         checked_pairs=int(counted.sum()),
     )
 
@@ -155,28 +157,23 @@ def left_out(pairs: Pairs, track: Trajectory) -> Float:
     return missed
 
 
-def closure_rms(pairs: Pairs, accepted: NDArray[np.bool_]) -> float:
-    """Root mean square of |m_ik − m_ij − m_jk|, px, over the triples of slices whose three pairs were all accepted.
+def closures(pairs: Pairs, accepted: NDArray[np.bool_]) -> Float:
+    """(t, 2) m_ik − m_ij − m_jk in pixels of every triple of slices whose three pairs were all accepted.
 
     Examples
     --------
     >>> shift = np.array([[1.0, 0.0], [1.0, 0.0], [2.3, 0.4]])
     >>> pairs = Pairs(np.array([0, 1, 0]), np.array([1, 2, 2]), shift, np.ones((3, 2)), np.ones(3))
-    >>> round(closure_rms(pairs, np.ones(3, dtype=bool)), 3)
-    0.5
+    >>> closures(pairs, np.ones(3, dtype=bool)).round(3).tolist()
+    [[0.3, 0.4]]
     """
     kept = pairs.only(accepted)
     shift = dict(zip(zip(kept.first.tolist(), kept.second.tolist(), strict=True), kept.shift_px, strict=True))
     onward: dict[int, list[int]] = {}
     for i, j in shift:
         onward.setdefault(i, []).append(j)
-    squares = [
-        float(((shift[i, k] - shift[i, j] - shift[j, k]) ** 2).sum())
-        for i, j in shift
-        for k in onward.get(j, ())
-        if (i, k) in shift
-    ]
-    return float(np.sqrt(np.mean(squares))) if squares else float("nan")
+    missed = [shift[i, k] - shift[i, j] - shift[j, k] for i, j in shift for k in onward.get(j, ()) if (i, k) in shift]
+    return np.array(missed).reshape(-1, 2)
 
 
 def likeness_before_and_after(column: Mapping[str, Any], shifts: Float) -> tuple[Float, Float]:

@@ -118,7 +118,9 @@ def input_name(source: Any) -> str:
 
 def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     """Small tables that ``run.json`` keeps."""
-    kept = {role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables}
+    kept: dict[str, Table] = {
+        role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables
+    }
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}
