@@ -53,10 +53,9 @@ MOTIONS = {
     "jitter 1 px, bow, jumps": Motion(1.0, jump_px=40.0, bow_px=8.0),
 }
 Chain = Callable[[np.ndarray], np.ndarray]
-CHAINS: dict[str, Chain] = {
+OURS: dict[str, Chain] = {
     "fibtomo": lambda stack: estimate_drift(stack, workers=1).shifts_px,
     "fibtomo, slow=keep": lambda stack: estimate_drift(stack, workers=1, slow="keep").shifts_px,
-    **{name: chain for name, (module, chain) in PEERS.items() if find_spec(module)},
 }
 
 
@@ -111,18 +110,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stacks", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=["OpenCV", "skimage"])
     options = parser.parse_args()
+    chains = OURS | {name: PEERS[name][1] for name in options.peers if find_spec(PEERS[name][0])}
     print(f"{'':24} {'':18} {'all':>7} {'step':>7} {'worst':>7} {'ms/slice':>8}")
     for path in options.stacks:
         stack = open_stack(path)
         slices = stack.read(0, len(stack))
         print(f"\n{path.name}, {' x '.join(map(str, slices.shape))}: {told(estimate_drift(slices, workers=1), [])}")
         for title, motion in MOTIONS.items():
-            rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in CHAINS}
+            rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in chains}
             for seed in range(options.seeds):
                 truth, jumps = motion.shifts_px(slices.shape, seed)
                 shaken, still = moved(slices, truth)
-                for name, chain in CHAINS.items():
+                for name, chain in chains.items():
                     start = process_time()
                     found = chain(shaken)
                     spent = (process_time() - start) / len(slices) * 1e3
