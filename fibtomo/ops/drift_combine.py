@@ -11,6 +11,7 @@ from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
 from fibtomo.ops.drift_quality import drift_quality
+from fibtomo.ops.loop_scatter import widened_by_loops
 from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
@@ -73,6 +74,7 @@ def combine_slabs(
     known = options.slope_px_per_slice != (0.0, 0.0) or not allowed
     motions = [m.shifts_px for m in allowed] + [options.expected_px(n)] * known
     pairs, periodic = _pairs(column, reasons, motions)
+    pairs = widened_by_loops(pairs)
     # a static reference tells the jumps itself
     levelled = level_breaks(
         n, pairs, column["pair_confidence"], options.breaks if options.reference_roi is None else ()

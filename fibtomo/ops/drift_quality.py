@@ -13,7 +13,7 @@ from fibtomo.ops.trajectory import Pairs, Trajectory, banded_inverse
 
 Float = NDArray[np.float64]
 
-_LEAST_FREE = 0.01  # share of a pair that the others must check, for it to say something
+_LEAST_FREE = 1e-4  # share of a pair that the others must check, for it to say something
 _LEAST_SIGMA_PX = 1e-3  # as in the solve
 _LOOSE_PX = 100.0  # ties between slices that no pair joins; too weak to change what is measured
 _MOST_CHANGE = 0.5  # logarithm up to which the parabola at the peak of a correlation holds
