@@ -1,8 +1,8 @@
 """What loops of slices say of the uncertainty of pairs that lead over more than one slice.
 
 Fine structure is alike over one slice, coarse structure over several, and on real specimens they need not move alike:
-then two steps at once go another way than one by one, by more than noise allows, and always so. The coherence of a pair
-does not know of it. The pairs over the longest distance get the blame, as they see least of the structure.
+then two steps at once go another way than one by one, and always so. The coherence of a pair does not know of it. The
+pairs over the longest distance get the blame, as they see least of the structure.
 """
 
 from dataclasses import replace
@@ -12,11 +12,11 @@ import numpy as np
 from fibtomo.ops.trajectory import Pairs
 
 _LEAST_LOOPS = 8
-_MEDIAN_OF_SQUARE = 0.455  # of a normal variable of variance 1
+_CLEAR = 9.0  # variances of the median that its square must exceed
 
 
 def widened_by_loops(pairs: Pairs) -> Pairs:
-    """Pairs whose standard deviations hold what the loops miss beyond those of the pairs in them.
+    """Pairs whose standard deviations hold what the loops miss always the same way.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def widened_by_loops(pairs: Pairs) -> Pairs:
     Returns
     -------
     Pairs
-        The same where loops close as well as the standard deviations say, or are too few to tell.
+        The same where loops miss now this way, now that way, or are too few to tell.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def widened_by_loops(pairs: Pairs) -> Pairs:
     >>> shift = np.column_stack([second - first, np.where(second - first == 2, 0.3, 0.0)])
     >>> pairs = widened_by_loops(Pairs(first, second, shift, np.full((37, 2), 0.02), np.ones(37)))
     >>> pairs.sigma_px[[0, 36]].round(2).tolist()
-    [[0.02, 0.02], [0.02, 0.44]]
+    [[0.02, 0.02], [0.02, 0.3]]
     """
     gap = pairs.second - pairs.first
     ends = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
@@ -50,7 +50,8 @@ def widened_by_loops(pairs: Pairs) -> Pairs:
             continue
         whole, step, rest = np.array(loops).T
         missed = pairs.shift_px[whole] - pairs.shift_px[step] - pairs.shift_px[rest]
-        stated = (pairs.sigma_px[[whole, step, rest]] ** 2).sum(axis=0)
-        beyond = np.median(missed**2, axis=0) / _MEDIAN_OF_SQUARE - np.median(stated, axis=0)
-        variance[gap == distance] += np.maximum(beyond, 0.0)
+        always = np.median(missed, axis=0)
+        scatter = 1.4826 * np.median(np.abs(missed - always), axis=0)
+        clear = always**2 > _CLEAR * np.pi / 2 * scatter**2 / len(loops)
+        variance[gap == distance] += np.where(clear, always**2, 0.0)
     return replace(pairs, sigma_px=np.sqrt(variance))

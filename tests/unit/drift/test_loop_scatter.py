@@ -17,11 +17,11 @@ def chain(n=40, gaps=(1, 2, 3), noise=0.05, seed=0):
     return Pairs(first, second, shift, np.full(shift.shape, noise), np.ones(len(first))), truth - truth[0]
 
 
-def test_honest_pairs_stay_as_they_are():
+@pytest.mark.parametrize("understated", [1, 4])
+def test_loops_that_miss_at_random_change_nothing(understated):
     pairs, _ = chain()
-    ratio = widened_by_loops(pairs).sigma_px / pairs.sigma_px
-    assert ratio.min() == 1
-    assert ratio.max() < 1.6
+    pairs = replace(pairs, sigma_px=pairs.sigma_px / understated)
+    np.testing.assert_array_equal(widened_by_loops(pairs).sigma_px, pairs.sigma_px)
 
 
 def test_pairs_that_always_go_farther_lose_their_say():
@@ -41,7 +41,7 @@ def test_wild_and_silent_pairs_do_not_count():
     shift, weight = pairs.shift_px.copy(), pairs.weight.copy()
     long = np.flatnonzero(pairs.second - pairs.first == 2)
     shift[long[::6]] += 30
-    assert widened_by_loops(replace(pairs, shift_px=shift)).sigma_px.max() < 0.2
+    assert (widened_by_loops(replace(pairs, shift_px=shift)).sigma_px == pairs.sigma_px).all()
     weight[long] = 0
     assert (widened_by_loops(replace(pairs, shift_px=shift, weight=weight)).sigma_px == pairs.sigma_px).all()
 
