@@ -57,7 +57,7 @@ def alignment(drift: Any, marks: Sequence[Mark] = (), pixel_nm: Sequence[float] 
     rows: list[list[Content]] = []
     if found["checked_pairs"]:
         dy, dx = number(found["left_out_dy_px"], 2), number(found["left_out_dx_px"], 2)
-        words = "How far a measured shift is from what all others say of it (rms): the precision from slice to slice."
+        words = "How far a measured shift is from what all others say of it (rms): noise, and structure that disagrees."
         rows.append(["pairs left out", f"{dy} px (y), {dx} px (x)", words])
     if np.isfinite(found["closure_px"]):
         words = "Going from a slice to the next but one directly, or by way of the slice between (rms)." + _one_way(
