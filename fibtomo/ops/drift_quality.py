@@ -190,6 +190,6 @@ def likeness_before_and_after(column: Mapping[str, Any], shifts: Float) -> tuple
     y, x = (step - measured).T
     with np.errstate(invalid="ignore", divide="ignore"):
         rise = (gy * y + gx * x - (hyy * y**2 + 2 * hyx * y * x + hxx * x**2) / 2) / value
-        after = value * np.exp(rise)
+        after = value * np.exp(np.clip(rise, -1, 1))
     known = (value > 0) & (np.abs(rise) < _MOST_CHANGE)
     return np.clip(before, -1, 1), np.where(known, np.clip(after, -1, 1), np.nan)
