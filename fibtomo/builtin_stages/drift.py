@@ -18,7 +18,8 @@ from fibtomo.ops.drift import motions_allowed
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
-from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
+from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
 
@@ -27,10 +28,12 @@ class EstimateParams(Params):
     """Measure the drift of the slices by correlating each with those before it."""
 
     method: Literal["correlation", "itk"] = Field(
-        "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK mutual information."
+        "correlation", description="correlation: band-limited, coherence-weighted; itk: SimpleITK, from there."
     )
+    itk_metric: Metric = Field("mutual_information", description="What itk makes as large or as small as it can.")
     offsets: Literal["auto"] | tuple[int, ...] = Field(
-        "auto", description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk)."
+        "auto",
+        description="Slice distances over which pairs are measured; auto: 1 and 2 (1 for itk), and up to 4 over gaps.",
     )
     max_shift_px: float | None = Field(
         None, gt=0, description="Largest motion between two slices, px; empty: a third of the slice."
@@ -67,11 +70,12 @@ class EstimateParams(Params):
         description="neighbours: the slices between and after those of overrides follow, bent by the least likely "
         "steps; alone: only those slices move.",
     )
-    slow: Literal["auto", "keep", "expected"] = Field(
+    slow: Slow = Field(
         "auto",
-        description="Straight-line part of the motion: keep it as the images show it, or take the expected slope; "
-        "auto: take it from the geometry where one motion that it allows is clearly the likeliest and agrees with the "
-        "images, and take out bends that changing structure explains.",
+        description="Where the slow part of the motion comes from. auto: its straight line from the geometry where one "
+        "motion that it allows is clearly the likeliest and agrees with the images, its bends from the images less "
+        "what changing structure explains; keep: as the images show it; reference: the static region, or an error; "
+        "geometry: the expected motion; remove: none. drift.anchor follows edges in view after auto and keep.",
     )
 
     @model_validator(mode="after")
@@ -109,7 +113,7 @@ def _geometric_slope(ctx: StageContext) -> tuple[float, float]:
 
 
 def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
-    gaps = DriftOptions(method=params.method, offsets=params.offsets).gaps
+    options = DriftOptions(method=params.method, offsets=params.offsets)
     patch = 0.0
     if params.reference_roi is not None:
         check_roi(params.reference_roi, spec.shape[1:])
@@ -119,9 +123,9 @@ def _needs(params: EstimateParams, spec: VolumeSpec) -> Needs:
     # bytes per pixel of the one slice worked on (float32 copies, a transform) and of the cropped spectra kept;
     # a block is never thinner than the pairs it holds
     size = 14.0 / binning_of(spec.shape[1:]) ** 2 if params.method == "correlation" else 48.0
-    working = 1.0 + size + 2.0 * gaps[-1]
-    thinnest = min(gaps[-1] + 1, spec.shape[0])
-    return Needs(measure_halo=(gaps[-1], 0), bytes_per_voxel=working / thinnest + patch)
+    working = 1.0 + size + 2.0 * options.gaps[-1]
+    thinnest = min(options.halo + 1, spec.shape[0])
+    return Needs(measure_halo=(options.halo, 0), bytes_per_voxel=working / thinnest + patch)
 
 
 def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:
@@ -129,12 +133,18 @@ def _measure(block: Any, params: EstimateParams, ctx: StageContext) -> Table:
 
 
 def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContext) -> Table:
-    if params.slow == "expected" and _options(params, ctx).slope_px_per_slice == (0.0, 0.0):
+    by_hand = params.slow == "geometry" and params.slope_px_per_slice is not None
+    allowed = [] if by_hand else motions_allowed(ctx.calibration, ctx.spec.shape[0])
+    if params.slow == "geometry" and not (by_hand or allowed):
         raise PipelineError(
-            "drift.estimate: slow = expected needs an expected slope; give slope_px_per_slice or the geometry "
+            "drift.estimate: slow = geometry needs an expected slope; give slope_px_per_slice or the geometry "
             "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
         )
-    allowed = motions_allowed(ctx.calibration, ctx.spec.shape[0])
+    if params.slow == "reference" and params.reference_roi is None:
+        raise PipelineError(
+            "drift.estimate: slow = reference needs reference_roi; to insist on edges of the face, which drift.anchor "
+            "follows, set drift.anchor.edges = required"
+        )
     return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 
 

@@ -18,10 +18,11 @@ from fibtomo.errors import FibtomoError, InputError
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Move, Override, check_hand
-from fibtomo.ops.drift_measure import DriftOptions, measure_slab
+from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
 from fibtomo.ops.face import find_face
 from fibtomo.ops.face_layer import LEAST_SLICES
 from fibtomo.ops.face_measure import measure_faces
+from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
 
@@ -37,11 +38,12 @@ def estimate_drift(
     reference_roi: tuple[int, int, int, int] | None = None,
     bad_slices: Sequence[int] | Literal["auto"] = "auto",
     method: Literal["correlation", "itk"] = "correlation",
+    itk_metric: Metric = "mutual_information",
     offsets: Sequence[int] | Literal["auto"] = "auto",
     max_shift_px: float | None = None,
     band_cycles_per_px: tuple[float, float] | None = None,
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0),
-    slow: Literal["auto", "keep", "expected"] = "auto",
+    slow: Slow = "auto",
     reference_margin_px: int = 32,
     also_bad: Sequence[int] = (),
     breaks: Sequence[int] = (),
@@ -63,9 +65,12 @@ def estimate_drift(
     bad_slices
         Slices not to use; "auto" finds them.
     method
-        "correlation", or "itk" for SimpleITK's mutual information.
+        "correlation", or "itk" for SimpleITK, which starts from it where it is trusted.
+    itk_metric
+        "mutual_information", "correlation" or "mean_squares".
     offsets
-        Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk).
+        Slice distances over which pairs are measured; "auto" is 1 and 2 (1 for itk), and 3 and 4 where nothing nearer
+        joins a slice to those before it. More add nothing: what changing structure feigns adds up along z.
     max_shift_px
         Largest motion looked for between two slices; ``None`` is a third of the slice.
     band_cycles_per_px
@@ -73,9 +78,12 @@ def estimate_drift(
     slope_px_per_slice
         (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
     slow
-        "keep" the slow part as the images show it, or replace its straight line by the "expected" slope; "auto"
-        takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images, and
-        anchors the rest to the sample surface and the trench walls where such are in view; see `anchor_to_face`.
+        Where the slow part (straight line and bends longer than some 30 slices) comes from. "auto": the sample
+        surface and the trench walls where such are in view (see `anchor_to_face`), else the straight line from the
+        geometry of a `Stack` where exactly one motion it allows agrees with the images, and bends as the images show
+        them less what changing structure explains. "reference": the same, and an error where no reference is found.
+        "keep": as the images show it. "geometry": `slope_px_per_slice`, or the motion that the geometry of a `Stack`
+        expects. "remove": no slow motion at all; jitter and jumps stay.
     reference_margin_px
         How far the reference may stray from its expected place.
     also_bad
@@ -98,7 +106,8 @@ def estimate_drift(
     Raises
     ------
     InputError
-        The stack is not three-dimensional or too small, or an option makes no sense.
+        The stack is not three-dimensional or too small, an option makes no sense, or `slow` is "reference" and nothing
+        static is in view.
 
     Examples
     --------
@@ -112,6 +121,7 @@ def estimate_drift(
     """
     options = DriftOptions(
         method=method,
+        itk_metric=itk_metric,
         offsets="auto" if isinstance(offsets, str) else tuple(int(o) for o in offsets),
         max_shift_px=max_shift_px,
         band_cycles_per_px=band_cycles_per_px,
@@ -134,10 +144,10 @@ def estimate_drift(
         check_roi(reference_roi, shape[1:])
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
 
-    n, probes = shape[0], _probes(shape[0]) if slow == "auto" else []
+    n, probes = shape[0], _probes(shape[0]) if slow in ("auto", "reference") else []
 
     def measure(start: int) -> tuple[Table, list[Table]]:
-        low, stop = max(0, start - options.gaps[-1]), min(n, start + _SLAB_SLICES)
+        low, stop = max(0, start - options.halo), min(n, start + _SLAB_SLICES)
         block = read(low, stop)
         faces = [measure_faces(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
         return measure_slab(block, low, (start - low, stop - low), options), faces
@@ -145,9 +155,17 @@ def estimate_drift(
     threads = workers or _cores()
     slabs = _in_threads(measure, range(0, n, _SLAB_SLICES), threads)
     partials = [table for table, _ in slabs]
-    drift = combine_slabs(partials, options, motions_allowed(getattr(stack, "calibration", None), n))
+    by_hand = slow == "geometry" and slope_px_per_slice != (0.0, 0.0)
+    allowed = [] if by_hand else motions_allowed(getattr(stack, "calibration", None), n)
+    drift = combine_slabs(partials, options, allowed)
     probed = [face for _, faces in slabs for face in faces]
-    return _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
+    anchored = _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
+    if slow == "reference" and reference_roi is None and anchored is drift:
+        raise InputError(
+            "drift: slow = reference, but nothing static was found in view; give reference_roi = (y0, y1, x0, x1), or "
+            "choose auto, keep or geometry"
+        )
+    return anchored
 
 
 def _probes(n: int) -> list[int]:

@@ -21,7 +21,7 @@ from fibtomo.ops.slow_motion import (
     AxisLine,
     ExpectedMotion,
     judge_line,
-    replace_line,
+    replace_slow,
     take_lines,
 )
 from fibtomo.ops.structure_walk import Walks, measure_walk, real_line_sigma, without_walk
@@ -48,6 +48,7 @@ _NEAR_PEAK = 0.35  # distance from the expected shift, in distances to the next 
 _LATTICE_TRUST = 0.7
 _SURE = 0.5  # confidence from which a shift counts in a lattice that is not the nearest to the expected one
 _MOSTLY = 0.5  # share of neighbouring pairs that show a lattice, from which on the specimen is one
+_JUMP = 4.7  # medians of the lengths of the steps: 5.5 standard deviations in the plane
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
 
 
@@ -97,13 +98,13 @@ def combine_slabs(
         parallax = find_parallax(column["dark_px"], max((m.behind_px for m in allowed), default=0.0))
         seen = _gaps_filled(track)
         real = real_line_sigma(seen, walk.seen)
-        lines = judge_line(seen, _end_sigma(walk, track), usable, allowed, parallax, (real[0], real[1]))
+        lines = judge_line(seen, _end_sigmas(walk, track), usable, allowed, parallax, (real[0], real[1]))
         expected = lines[0].expected if lines else None
         if not track.measured.all() and expected is not None:
             track = solve_trajectory(n, pairs, expected.shifts_px)
         shifts = track.shifts_px
         notes.append(_ONLY_IMAGES)
-        if options.slow == "auto":
+        if options.slow in ("auto", "reference"):
             shifts, bends = without_walk(shifts, walk.seen)
             shifts = take_lines(shifts, lines, usable)
             slow_sigma = np.hypot(bends, _line_sigma(n, max([slow_sigma[-1], *(m.sigma_px for m in lines)]), lines))
@@ -118,10 +119,11 @@ def combine_slabs(
             shifts, slow_sigma, track, column["patches"], options, usable
         )
         notes = [note for note in notes if note != _ONLY_IMAGES or not identifiable] + [note]
-    if options.slow == "expected":
-        for axis in (0, 1):
-            shifts = replace_line(shifts, options.expected_px(n), usable, axis)
-        notes.append("The straight-line part of the motion was replaced by the expected slope.")
+    if options.slow in ("geometry", "remove"):
+        expected = _expected_slow(options, allowed, n)
+        shifts, slow_sigma = replace_slow(shifts, expected, usable), PLAUSIBLE_DRIFT_PX / 3 * np.arange(n)
+        by = f"what geometry expects ({expected[-1, 0]:.1f}, {expected[-1, 1]:.1f} px)" if expected.any() else "none"
+        identifiable, notes = False, [notes[0], f"The slow part of the motion was replaced by {by}, as asked for."]
     if track.breaks:
         notes.append(f"No trusted pair joins slices {_listed(track.breaks)} to those before; the step was assumed.")
     shifts = shifts - shifts[0] + levelled.jumps_px
@@ -183,11 +185,19 @@ def _assumed_motion(allowed: Sequence[ExpectedMotion]) -> ExpectedMotion | None:
     distinct = {tuple(np.round(motion.shifts_px[-1], 6)): motion for motion in allowed}
     if len(distinct) > 1:
         raise CalibrationError(
-            "no two slices are alike enough to measure how they move (too little structure, lamellae or too thick "
-            "slices), and it is not known whether the field of view followed the face: add --tracked yes or "
-            "--tracked no (Python: tracked=True or False)"
+            "the motion of the slices is to be taken from geometry (asked for, or no two slices are alike enough to "
+            "measure it: too little structure, lamellae or too thick slices), but it is not known whether the field of "
+            "view followed the face: add --tracked yes or --tracked no (Python: tracked=True or False)"
         )
     return next(iter(distinct.values()), None)
+
+
+def _expected_slow(options: DriftOptions, allowed: Sequence[ExpectedMotion], n: int) -> Float:
+    """(n, 2) motion that takes the place of the slow part: none, what geometry allows, or the slope given."""
+    if options.slow == "remove":
+        return np.zeros((n, 2))
+    motion = _assumed_motion(allowed)
+    return options.expected_px(n) if motion is None else motion.shifts_px
 
 
 def _with_reference(
@@ -223,6 +233,8 @@ def _with_reference(
     told = [f"along {letter} on {count}" for letter, count in zip("yx", seen, strict=True)]
     note = f"The static reference was found {' and '.join(told)} of {int(usable.sum())} usable slices."
     if not decided.any():
+        if options.slow == "reference":
+            raise InputError(f"drift: slow = reference, but reference_roi = {roi} does not tell. {note}")
         return shifts, slow_sigma, False, f"{note} That is too few: it was left out."
     if blind:
         letters = " and ".join("yx"[axis] for axis in blind)
@@ -274,14 +286,14 @@ def _gaps_filled(track: Trajectory) -> Float:
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
-def _end_sigma(walk: Walks, track: Trajectory) -> float:
-    """Spread of the last slice against the first, had the whole stack been like its measured part.
+def _end_sigmas(walk: Walks, track: Trajectory) -> list[float]:
+    """Spread of the last slice against the first by both estimates, had all of the stack been like its measured part.
 
-    Geometry is judged by the larger estimate: a wrong choice costs more than none.
+    They are off by a factor of three at times, each in its own direction.
     """
     measured = int(track.measured.sum())
-    larger = max(float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule))
-    return larger * len(track.measured) / measured
+    spreads = [float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule)]
+    return [spread * len(track.measured) / measured for spread in spreads]
 
 
 def _line_sigma(n: int, end_sigma: float, lines: Sequence[AxisLine]) -> Float:
@@ -336,7 +348,7 @@ def _flags(
     steps = np.diff(track.shifts_px, axis=0)
     if len(steps) >= 5:
         away = np.linalg.norm(steps - np.median(steps, axis=0), axis=1)
-        for k in np.flatnonzero(away > max(2.0, 6 * 1.4826 * float(np.median(away)))):
+        for k in np.flatnonzero(away > max(2.0, _JUMP * float(np.median(away)))):
             flags[k + 1].append(f"jump of {np.hypot(*steps[k]):.1f} px")
     return tuple("; ".join(remarks) for remarks in flags)
 

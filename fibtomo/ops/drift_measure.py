@@ -1,8 +1,7 @@
 """First half of drift estimation: what one slab tells of its pairs of slices and of the slices themselves."""
 
-from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
 from fibtomo.ops.drift_quality import measure_likeness
-from fibtomo.ops.itk_registration import itk_pair_shift
+from fibtomo.ops.itk_registration import Metric, itk_pair_shift
 from fibtomo.ops.local_motion import PARTS, thumbnail_steps
 from fibtomo.ops.parallax import EVERY, thumbnail_dark_against_bright
 from fibtomo.ops.reference import cut_patch
@@ -22,7 +21,11 @@ from fibtomo.ops.spectra import make_band, slice_spectrum
 
 Float = NDArray[np.float64]
 
+Slow = Literal["auto", "keep", "reference", "geometry", "remove"]
+
 _AUTO_OFFSETS = {"correlation": (1, 2), "itk": (1,)}
+_BRIDGES = (3, 4)
+_JOINED = 0.05  # confidence from which a pair joins its slices
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class DriftOptions:
     """How drift is measured and solved; see `estimate_drift` for the meaning of each."""
 
     method: Literal["correlation", "itk"] = "correlation"
+    itk_metric: Metric = "mutual_information"
     offsets: tuple[int, ...] | Literal["auto"] = "auto"
     max_shift_px: float | None = None
     band_cycles_per_px: tuple[float, float] | None = None
@@ -37,7 +41,7 @@ class DriftOptions:
     reference_margin_px: int = 32
     slope_px_per_slice: tuple[float, float] = (0.0, 0.0)
     bad_slices: tuple[int, ...] | Literal["auto"] = "auto"
-    slow: Literal["auto", "keep", "expected"] = "auto"
+    slow: Slow = "auto"
     also_bad: tuple[int, ...] = ()
     breaks: tuple[int, ...] = ()
     overrides: tuple[tuple[int, float, float], ...] = ()
@@ -46,13 +50,27 @@ class DriftOptions:
     def __post_init__(self) -> None:
         if self.method not in _AUTO_OFFSETS:
             raise InputError(f"drift method '{self.method}' does not exist; there are: {', '.join(_AUTO_OFFSETS)}")
+        if self.itk_metric not in get_args(Metric):
+            raise InputError(f"itk_metric '{self.itk_metric}' does not exist; there are: {', '.join(get_args(Metric))}")
         if self.offsets != "auto" and (not self.offsets or min(self.offsets) < 1 or 1 not in self.offsets):
             raise InputError(f"offsets = {self.offsets} must be positive and contain 1")
+        if self.slow not in get_args(Slow):
+            raise InputError(f"slow = '{self.slow}' does not exist; there are: {', '.join(get_args(Slow))}")
 
     @property
     def gaps(self) -> tuple[int, ...]:
-        """Slice distances over which pairs are measured, ascending."""
+        """Slice distances over which pairs are always measured, ascending."""
         return _AUTO_OFFSETS[self.method] if self.offsets == "auto" else tuple(sorted(set(self.offsets)))
+
+    @property
+    def bridges(self) -> tuple[int, ...]:
+        """Slice distances tried beside them where a slice is joined to none before it (bad slices in a row)."""
+        return _BRIDGES if self.offsets == "auto" else ()
+
+    @property
+    def halo(self) -> int:
+        """Slices before its own that a slab must hold."""
+        return max(self.gaps + self.bridges)
 
     def expected_px(self, n: int) -> Float:
         """(n, 2) motion that the slope predicts."""
@@ -69,7 +87,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     Parameters
     ----------
     block
-        (z, y, x) slices, with as many before the core as the largest offset where the stack has them.
+        (z, y, x) slices, with `DriftOptions.halo` of them before the core where the stack has them.
     z0
         Index in the stack of ``block[0]``.
     core
@@ -86,8 +104,20 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
     """
     band = make_band(block.shape[1:], options.band_cycles_per_px, xp=namespace(block))
-    gaps = options.gaps
-    spectra: deque[Any] = deque(maxlen=gaps[-1] + 1)
+    spectra: dict[int, Any] = {}
+
+    def spectrum(j: int) -> Any:
+        if j not in spectra:
+            spectra[j] = slice_spectrum(block[j], band)
+        return spectra[j]
+
+    def pair(j: int, i: int) -> PairShift:
+        shift = pair_shift(spectrum(j), spectrum(i), band, options.reach_px(z0 + j, z0 + i))
+        if options.method == "correlation":
+            return shift
+        start = shift.shift_px if shift.confidence > 0 else (0.0, 0.0)
+        return itk_pair_shift(block[j], block[i], metric=options.itk_metric, start_px=start)
+
     slices: dict[str, list[float]] = {name: [] for name in STATISTICS}
     areas: list[float] = []
     ends: list[tuple[int, int]] = []
@@ -97,34 +127,31 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     likeness: list[Float] = []
     patches: list[Any] = []
     small: Any = None
-    for i in range(max(0, core[0] - gaps[-1]), core[1]):
-        spectra.append(slice_spectrum(block[i], band))
-        if i < core[0]:
-            continue
+    for i in range(*core):
+        spectra = {j: kept for j, kept in spectra.items() if j >= i - options.gaps[-1]}
         previous = block[i - 1] if i else None
         if small is None and i:
             small, binning = thumbnail(previous)
         before, (small, binning) = small, thumbnail(block[i])
-        for name, value in slice_statistics(block[i], previous, spectra[-1], band).items():
+        for name, value in slice_statistics(block[i], previous, spectrum(i), band).items():
             slices[name].append(value)
-        areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectra[-1].windows])))
+        areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectrum(i).windows])))
         local.append(np.full((PARTS**2, 2), np.nan))
         dark.append(np.full(2, np.nan))
         likeness.append(np.full(7, np.nan))
-        for gap in gaps:
-            if gap < len(spectra):
-                ends.append((z0 + i - gap, z0 + i))
-                if options.method == "itk":
-                    found.append(itk_pair_shift(block[i - gap], block[i]))
-                else:
-                    reach = options.reach_px(z0 + i - gap, z0 + i)
-                    found.append(pair_shift(spectra[-1 - gap], spectra[-1], band, reach))
-                if gap == 1:
-                    likeness[-1] = measure_likeness(spectra[-2], spectra[-1], band, found[-1].shift_px)
-                if gap == 1 and found[-1].significance > 0:
-                    local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
-                    if (z0 + i) % EVERY == 0:
-                        dark[-1] = thumbnail_dark_against_bright(before, small, binning)
+        joined = False
+        for gap in options.gaps + options.bridges:
+            if gap > i or (joined and gap in options.bridges):
+                continue
+            ends.append((z0 + i - gap, z0 + i))
+            found.append(pair(i - gap, i))
+            joined |= max(found[-1].confidence, found[-1].periodic_confidence) >= _JOINED
+            if gap == 1:
+                likeness[-1] = measure_likeness(spectrum(i - 1), spectrum(i), band, found[-1].shift_px)
+            if gap == 1 and found[-1].significance > 0:
+                local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
+                if (z0 + i) % EVERY == 0:
+                    dark[-1] = thumbnail_dark_against_bright(before, small, binning)
         if options.reference_roi is not None:
             offset = whole_offset(z0 + i, options)
             patches.append(to_host(cut_patch(block[i], options.reference_roi, options.reference_margin_px, offset)))

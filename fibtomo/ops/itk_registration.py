@@ -7,6 +7,8 @@ import numpy as np
 from fibtomo.backend.array import to_host
 from fibtomo.ops.correlation import REFUSED, PairShift
 
+Metric = Literal["mutual_information", "correlation", "mean_squares"]
+
 _SIGMA_PX = 0.1
 _HIGH_PASS_PX = 32.0
 _CORRELATION_LENGTH_PX = 8.0
@@ -16,7 +18,8 @@ def itk_pair_shift(
     a: Any,
     b: Any,
     *,
-    metric: Literal["mutual_information", "correlation"] = "mutual_information",
+    metric: Metric = "mutual_information",
+    start_px: tuple[float, float] = (0.0, 0.0),
     sampling: float = 0.2,
 ) -> PairShift:
     """Measure where the content of slice `a` went in slice `b` by maximising an image metric.
@@ -29,7 +32,9 @@ def itk_pair_shift(
     a, b
         (y, x) slices.
     metric
-        Mattes mutual information with 32 bins, or normalised correlation.
+        Mattes mutual information with 32 bins, normalised correlation, or mean squares.
+    start_px
+        (dy, dx) to begin from; the search reaches some ten pixels beyond it.
     sampling
         Fraction of the pixels that the metric looks at, on a regular grid.
 
@@ -58,8 +63,10 @@ def itk_pair_shift(
     registration.SetNumberOfThreads(1)
     if metric == "mutual_information":
         registration.SetMetricAsMattesMutualInformation(32)
-    else:
+    elif metric == "correlation":
         registration.SetMetricAsCorrelation()
+    else:
+        registration.SetMetricAsMeanSquares()
     registration.SetMetricSamplingStrategy(registration.REGULAR)
     registration.SetMetricSamplingPercentage(sampling, seed=1)
     registration.SetInterpolator(sitk.sitkLinear)
@@ -67,7 +74,7 @@ def itk_pair_shift(
     registration.SetSmoothingSigmasPerLevel([4, 2, 1])
     registration.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
     registration.SetOptimizerAsRegularStepGradientDescent(2.0, 0.01, 100, relaxationFactor=0.6)
-    registration.SetInitialTransform(sitk.TranslationTransform(2), inPlace=False)
+    registration.SetInitialTransform(sitk.TranslationTransform(2, start_px[::-1]), inPlace=False)
     try:
         dx, dy = registration.Execute(fixed, moving).GetParameters()
     except RuntimeError:  # ITK's way to say that no overlap is left

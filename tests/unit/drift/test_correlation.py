@@ -127,7 +127,7 @@ def test_known_shifts_of_real_slices_are_recovered(shared_data):
             np.testing.assert_allclose(measure(cut(first), cut(first, shift)).shift_px, shift, atol=0.02)
 
 
-@pytest.mark.parametrize("metric", ["mutual_information", "correlation"])
+@pytest.mark.parametrize("metric", ["mutual_information", "correlation", "mean_squares"])
 def test_itk_agrees(lab, metric):
     a, b = lab.Waves(0, shape=(160, 160)).stack([(0, 0), (2.3, -3.6)])
     pair = itk_pair_shift(a, b, metric=metric)

@@ -9,9 +9,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as shifted
 
-from fibtomo.errors import InputError
+import fibtomo
+from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift import estimate_drift
-from fibtomo.phantom import acquire
+from fibtomo.phantom import acquire, write_sample
 from fibtomo.phantom.packing import Particles
 from fibtomo.phantom.specimens import NanoporousMetal, Tpms
 
@@ -86,11 +87,54 @@ def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
     assert any("inclined" in note for note in drift.notes)
 
 
-def test_expected_slope_replaces_the_line(lab):
-    drift = estimate_drift(
-        lab.Waves(0).stack(np.zeros((16, 2)), columns=0.6), slow="expected", slope_px_per_slice=(0.0, 0.0)
-    )
-    assert np.abs(drift.shifts_px).max() < 0.2
+@pytest.mark.parametrize("in_a_row", [2, 3])
+def test_bad_slices_in_a_row_are_bridged_by_measurement(moderate, in_a_row):
+    slices, _ = moderate[0]
+    sound = estimate_drift(slices, slow="keep")
+    spoilt = slices.copy()
+    spoilt[15 : 15 + in_a_row] = 0
+    drift = estimate_drift(spoilt, slow="keep")
+    assert drift.bad_slices == tuple(range(15, 15 + in_a_row))
+    assert not any("break" in flag for flag in drift.flags)
+    assert np.abs(drift.shifts_px - sound.shifts_px)[-1].max() < 0.4
+    assert not any("break" in f or "bridged" in f for k, f in enumerate(drift.flags) if k not in drift.bad_slices)
+
+
+@pytest.mark.parametrize(
+    ("slow", "slope", "left"), [("geometry", -0.5, -7.5), ("geometry", 0.0, 0.0), ("remove", -0.5, 0.0)]
+)
+def test_slow_part_is_what_was_asked_for(lab, slow, slope, left):
+    jitter = np.random.default_rng(3).normal(0, 0.5, (16, 2))
+    slices = lab.Waves(0).stack(jitter, columns=0.6)
+    drift = estimate_drift(slices, slow=slow, slope_px_per_slice=(slope, 0.0))
+    error = drift.shifts_px - jitter - np.outer(np.arange(16) / 15, (left, 0.0))
+    assert np.std(error, axis=0).max() < 0.35
+    assert not drift.identifiable
+    assert "as asked for" in drift.notes[-1]
+
+
+def test_geometry_of_a_stack_takes_the_place_of_the_slow_part(tmp_path):
+    write_sample("nanoporous-silver", tmp_path / "s", size=(16, 128, 160), seed=1)
+    stack = fibtomo.open_stack(tmp_path / "s", tracked=False)
+    drift = estimate_drift(stack, slow="geometry")
+    assert drift.shifts_px[-1, 0] == pytest.approx(-15 * np.cos(np.deg2rad(52)) * 2, abs=1.5)
+    with pytest.raises(CalibrationError, match="--tracked"):
+        estimate_drift(fibtomo.open_stack(tmp_path / "s"), slow="geometry")
+
+
+def test_a_reference_is_insisted_on(lab):
+    slices = lab.Waves(0).stack(np.zeros((16, 2)))
+    with pytest.raises(InputError, match="nothing static was found"):
+        estimate_drift(slices, slow="reference")
+    flat = slices.copy()
+    flat[:, 100:130, 100:130] = 128
+    with pytest.raises(InputError, match="slow = reference, but reference_roi"):
+        estimate_drift(flat, slow="reference", reference_roi=(100, 130, 100, 130), reference_margin_px=0)
+
+
+def test_unknown_slow_is_refused(lab):
+    with pytest.raises(InputError, match="keep, reference, geometry, remove"):
+        estimate_drift(lab.Waves(0).stack(np.zeros((4, 2))), slow="expected")
 
 
 @pytest.mark.parametrize("columns", [None, 0.6])
@@ -221,6 +265,15 @@ def test_itk_method_uses_the_same_solve(lab):
     drift = estimate_drift(lab.Waves(0, shape=(128, 128)).stack(truth), method="itk")
     assert np.abs(drift.shifts_px - truth).max() < 0.6
     assert drift.method.startswith("itk")
+
+
+def test_simpleitk_begins_where_correlation_ends(lab):
+    truth = np.array([[0.0, 0.0], [1.0, -0.5], [31.0, 12.0], [30.5, 12.5]])
+    slices = lab.Waves(2, shape=(160, 160)).stack(truth, dz_px=0.5)
+    drift = estimate_drift(slices, method="itk", itk_metric="mean_squares", slow="keep")
+    np.testing.assert_allclose(drift.shifts_px, truth, atol=0.6)
+    with pytest.raises(InputError, match="mutual_information, correlation, mean_squares"):
+        estimate_drift(slices, method="itk", itk_metric="entropy")
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,10 @@ def test_slabs_do_not_change_the_quality(jumping):
 
     options = DriftOptions()
     whole = combine_slabs([measure_slab(jumping, 0, (0, 14), options)], options)
+    halo = min(7, options.halo)
     cut = [
-        measure_slab(jumping[max(0, k - 2) : k + 7], max(0, k - 2), (min(k, 2), min(k, 2) + 7), options) for k in (0, 7)
+        measure_slab(jumping[:7], 0, (0, 7), options),
+        measure_slab(jumping[7 - halo :], 7 - halo, (halo, halo + 7), options),
     ]
     parts = combine_slabs(cut, options).quality
     for name in ("left_out_px", "ncc_before", "ncc_after"):

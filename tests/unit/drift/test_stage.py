@@ -55,9 +55,10 @@ def test_reference_follows_the_geometric_shear(lab):
     assert np.abs(table["shifts_px"] - truth).max() < 0.2
 
 
-def test_expected_slope_needs_a_geometry(moderate):
-    with pytest.raises(PipelineError, match="expected slope"):
-        run(moderate[0][0][:4], 4, slow="expected")
+@pytest.mark.parametrize(("slow", "needs"), [("geometry", "expected slope"), ("reference", "reference_roi")])
+def test_what_is_asked_for_must_be_there(moderate, slow, needs):
+    with pytest.raises(PipelineError, match=needs):
+        run(moderate[0][0][:4], 4, slow=slow)
 
 
 @pytest.mark.parametrize("values", [{"offsets": (2,)}, {"band_cycles_per_px": (0.3, 0.1)}, {"offsets": (1, 40)}])
