@@ -32,6 +32,7 @@ def drift_command(
     Example: [bold]fibtomo drift result/ -o aligned.txt[/bold]
     """
     from fibtomo.io.shifts import write_shifts
+    from fibtomo.report.alignment import quality_line
 
     drift, record = _read(source, shifts_are)
     if inverse:
@@ -42,6 +43,8 @@ def drift_command(
     console.print(f"{len(drift)} slices, {drift.method}: they appear within {dy:.2f} px along y, {dx:.2f} px along x")
     if drift.bad_slices:
         console.print(f"bad slices: {', '.join(str(k) for k in drift.bad_slices)}")
+    if drift.quality is not None:
+        console.print(f"quality: {quality_line(drift, record.get('input', {}).get('pixel_nm'))}")
     for note in drift.notes:
         console.print(f"- {note}", markup=False)
     if out is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fibtomo.core.drift_file import BAD, COLUMNS, read_table, write_csv, write_json
+from fibtomo.core.drift_quality import DriftQuality
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 
@@ -49,6 +50,8 @@ class Drift:
         How it was measured.
     notes
         Sentences for the report.
+    quality
+        How well it aligns the slices, where it was measured.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Drift:
     identifiable: bool = False
     method: str = "given"
     notes: tuple[str, ...] = ()
+    quality: DriftQuality | None = None
 
     def __post_init__(self) -> None:
         shifts = np.array(self.shifts_px, dtype=np.float64)
@@ -84,6 +88,8 @@ class Drift:
         flags = [_one_line(flag) for flag in self.flags] or [""] * n
         if len(flags) != n:
             raise InputError(f"{len(flags)} flags were given for {n} slices")
+        if self.quality is not None and len(self.quality) != n:
+            raise InputError(f"the quality of {len(self.quality)} slices was given for {n} slices")
         for k in bad:
             if not flags[k].startswith(BAD):
                 flags[k] = "; ".join(filter(None, (f"{BAD} given", flags[k])))
@@ -100,6 +106,18 @@ class Drift:
     def __len__(self) -> int:
         """Number of slices."""
         return len(self.shifts_px)
+
+    @property
+    def undecided_px(self) -> float:
+        """Standard deviation per axis, in pixels, of the last slice that was measured: what is left undecided there.
+
+        Examples
+        --------
+        >>> Drift([[0, 0], [1, 0], [2, 0]], [0.0, 0.1, 9.0], confidence=[1, 1, 0]).undecided_px
+        0.1
+        """
+        known = np.flatnonzero(self.confidence > 0)
+        return float(self.sigma_px[known[-1]]) if len(known) else float(self.sigma_px[-1])
 
     @classmethod
     def identity(cls, n: int) -> "Drift":
@@ -120,6 +138,7 @@ class Drift:
         -------
         Drift
             Standard deviations are added as independent, confidence is the lesser, bad slices are those of either.
+            The quality is that of the finer one; it is lost where one of the two moves slices and was not measured.
 
         Raises
         ------
@@ -143,7 +162,15 @@ class Drift:
             identifiable=self.identifiable and finer.identifiable,
             method=", then ".join(m for m in (self.method, finer.method) if m != _IDENTITY) or _IDENTITY,
             notes=tuple(dict.fromkeys(self.notes + finer.notes)),
+            quality=self._quality_then(finer),
         )
+
+    def _quality_then(self, finer: "Drift") -> DriftQuality | None:
+        if _IDENTITY in (self.method, finer.method):
+            return finer.quality if self.quality is None else self.quality
+        if self.quality is None or finer.quality is None:
+            return None
+        return self.quality.then(finer.quality)
 
     def inverse(self) -> "Drift":
         """The opposite motion, for tables that hold what was done to the slices instead of where they appear."""
@@ -170,6 +197,7 @@ class Drift:
             "identifiable": self.identifiable,
             "method": self.method,
             "notes": list(self.notes),
+            "quality": None if self.quality is None else self.quality.to_table(),
         }
 
     @classmethod
@@ -184,6 +212,7 @@ class Drift:
             identifiable=bool(table.get("identifiable", False)),
             method=str(table.get("method", "given")),
             notes=tuple(str(t) for t in table.get("notes", ())),
+            quality=DriftQuality.from_table(table["quality"]) if table.get("quality") else None,
         )
 
     def save(self, path: str | Path, files: Sequence[str] | None = None, z_nm: Sequence[float] | None = None) -> None:
@@ -250,6 +279,7 @@ class Drift:
     def to_csv(self, path: str | Path, files: Sequence[str] | None = None, z_nm: Sequence[float] | None = None) -> None:
         """Write one line per slice with the columns slice, file, z_nm, dy_px, dx_px, sigma, confidence, flags.
 
+        Where the quality is known, left_out_px, ncc_before and ncc_after follow, empty where a slice lacks them.
         Remarks on the whole stack stand above the header in lines that begin with ``#``. Numbers are written so
         that reading gives them back exactly.
         """

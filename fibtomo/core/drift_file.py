@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fibtomo.core.drift_quality import COLUMNS as QUALITY_COLUMNS
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 
@@ -30,16 +31,20 @@ def write_csv(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[flo
     with path.open("w", newline="", encoding="utf-8") as handle:
         handle.write(f"# method: {table['method']}\n# identifiable: {'yes' if table['identifiable'] else 'no'}\n")
         handle.writelines(f"# note: {note}\n" for note in table["notes"])
+        if table["quality"]:
+            handle.write(f"# quality: {json.dumps(_quality_head(table))}\n")
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(_names(table))
         for row in _rows(table, files, z_nm):
             writer.writerow(["" if v is None else repr(v) if isinstance(v, float) else v for v in row])
 
 
 def write_json(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[float | None]) -> None:
     """Write the table of a `Drift` as JSON, one object per slice."""
-    slices = [dict(zip(COLUMNS, row, strict=True)) for row in _rows(table, files, z_nm)]
+    slices = [dict(zip(_names(table), row, strict=True)) for row in _rows(table, files, z_nm)]
     head = {"format": FORMAT, "method": table["method"], "identifiable": table["identifiable"], "notes": table["notes"]}
+    if table["quality"]:
+        head["quality"] = _quality_head(table)
     lines = ",\n".join(f"  {json.dumps(s, ensure_ascii=False)}" for s in slices)
     start = json.dumps(head, indent=1, ensure_ascii=False)[:-2]
     path.write_text(f'{start},\n "slices": [\n{lines}\n ]\n}}\n', encoding="utf-8")
@@ -47,10 +52,20 @@ def write_json(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[fl
 
 def _rows(table: Table, files: Sequence[str], z_nm: Sequence[float | None]) -> list[list[Any]]:
     shifts, sigma, confidence = table["shifts_px"], table["sigma_px"], table["confidence"]
+    quality = [table["quality"][name] for name in QUALITY_COLUMNS] if table["quality"] else []
     return [
         [k, files[k], z_nm[k], float(dy), float(dx), float(sigma[k]), float(confidence[k]), table["flags"][k]]
+        + [None if np.isnan(column[k]) else float(column[k]) for column in quality]
         for k, (dy, dx) in enumerate(shifts)
     ]
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    return COLUMNS + (QUALITY_COLUMNS if table["quality"] else ())
+
+
+def _quality_head(table: Table) -> Table:
+    return {name: value for name, value in table["quality"].items() if name not in QUALITY_COLUMNS}
 
 
 def read_table(path: Path) -> Table:
@@ -74,6 +89,9 @@ def read_table(path: Path) -> Table:
     sigma[at] = columns.get("sigma", np.zeros(len(rows)))
     for row, k in zip(rows, at, strict=True):
         flags[k] = str(row.get("flags") or "").strip()
+    quality = head.pop("quality")
+    if isinstance(quality, Mapping):
+        head["quality"] = dict(quality) | {name: _where_known(rows, name, at, path) for name in QUALITY_COLUMNS}
     bad = [k for k in range(n) if flags[k].startswith(BAD)]
     return {
         "shifts_px": np.stack(shifts, axis=1),
@@ -134,6 +152,7 @@ def _csv_rows(source: Path) -> "tuple[list[dict[str, Any]], Table]":
         "identifiable": said.get("identifiable") == "yes",
         "method": said.get("method", "given"),
         "notes": [r.removeprefix("note: ") for r in remarks if r.startswith("note: ")],
+        "quality": _parsed(said.get("quality", "null"), source),
     }
 
 
@@ -152,7 +171,15 @@ def _json_rows(source: Path) -> "tuple[list[dict[str, Any]], Table]":
         "identifiable": bool(head.get("identifiable", False)),
         "method": str(head.get("method", "given")),
         "notes": [str(note) for note in head.get("notes", ())],
+        "quality": head.get("quality"),
     }
+
+
+def _parsed(text: str, source: Path) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source}: the remark on the quality is not valid JSON: {error.msg}") from None
 
 
 def read_text(source: Path) -> str:
@@ -197,6 +224,14 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, source: Path) -> Float
     if key not in ("sigma", "confidence") and not np.isfinite(values).all():
         raise InputError(f"{source}: column '{key}' of the drift table holds a number that is not finite")
     return values
+
+
+def _where_known(rows: Sequence[Mapping[str, Any]], key: str, at: NDArray[np.int64], source: Path) -> Float:
+    """Column over all slices, NaN where the file says nothing."""
+    column = np.full(int(at.max()) + 1, np.nan)
+    told = [i for i, row in enumerate(rows) if row.get(key) not in (None, "")]
+    column[at[told]] = _numbers([rows[i] for i in told], key, source)
+    return column
 
 
 def read_labels(path: Path) -> dict[str, Any]:

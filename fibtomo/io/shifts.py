@@ -102,7 +102,8 @@ def read_shifts(path: str | Path, *, shape: Sequence[int] | None = None, shifts_
             f"stack"
         )
     note = f"The motion was taken from {source.name}, not measured."
-    return drift if note in drift.notes else replace(drift, notes=(*drift.notes, note))
+    notes = drift.notes if note in drift.notes else (*drift.notes, note)
+    return replace(drift, notes=notes, quality=None)  # measured on other slices, or before the file was edited
 
 
 def shifts_file(path: str | Path) -> Path:

@@ -10,6 +10,8 @@ from fibtomo.core.drift import Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
+from fibtomo.ops.drift_quality import drift_quality
+from fibtomo.ops.loop_scatter import widened_by_loops
 from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
@@ -31,6 +33,7 @@ Float = NDArray[np.float64]
 _UNUSABLE = ("given", "blank", "repeats", "truncated", "unlike")
 _ODD = 0.6  # change over one slice against that over two: at most 0.36 on sound phantoms
 _ODD_FLOOR = 0.02
+_ODD_EDGE = 2.0  # likeness lost to what leaves and enters the frame, per share of it; a rich edge counts double
 _LEAST_ALIKE = 0.5
 _LOST = 0.05
 _BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
@@ -75,6 +78,7 @@ def combine_slabs(
     known = options.slope_px_per_slice != (0.0, 0.0) or not allowed
     motions = [m.shifts_px for m in allowed] + [options.expected_px(n)] * known
     pairs, periodic = _pairs(column, reasons, motions)
+    pairs = widened_by_loops(pairs)
     # a static reference tells the jumps itself
     levelled = level_breaks(
         n, pairs, column["pair_confidence"], options.breaks if options.reference_roi is None else ()
@@ -87,7 +91,7 @@ def combine_slabs(
     usable[list(reasons)] = False
     remarks, steps = describe_steps(column, reasons, track.shifts_px) if options.method == "correlation" else ({}, [])
     walk = measure_walk(column, pairs)
-    notes = [_closure_note(track, pairs, periodic)]
+    notes = [_pairs_note(track, pairs, periodic)]
     slow_sigma, identifiable = walk.sigma_px(n), False
     if track.measured.sum() < max(2, _LEAST_MEASURED * (n - 1)):
         motion = _assumed_motion(allowed)
@@ -143,6 +147,7 @@ def combine_slabs(
         identifiable=bool(identifiable),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
+        quality=drift_quality(pairs, track, shifts, column),
     )
 
 
@@ -253,14 +258,18 @@ def _with_reference(
 
 def _odd_ones(column: Mapping[str, Any]) -> list[int]:
     """Slices less like both neighbours than these are like each other."""
-    ends = zip(column["first"].tolist(), column["second"].tolist(), strict=True)
+    ends = list(zip(column["first"].tolist(), column["second"].tolist(), strict=True))
     alike = dict(zip(ends, column["coherence"].tolist(), strict=True))
+    side = np.sqrt(np.maximum(column["area_px"], 1.0))[column["second"]]
+    lost = np.abs(column["shift_px"].reshape(-1, 2)).sum(axis=1) / side
+    excused = np.where(column["pair_confidence"] >= _SURE, _ODD_EDGE * lost, 0.0)
+    nearly = dict(zip(ends, (column["coherence"] + excused).tolist(), strict=True))
     odd = []
     for k in range(1, len(column["mean"]) - 1):
         across = alike.get((k - 1, k + 1), 0.0)
         if across < _LEAST_ALIKE:
             continue
-        change = 1 - max(alike[k - 1, k], alike[k, k + 1])
+        change = 1 - max(nearly[k - 1, k], nearly[k, k + 1])
         if change > _ODD * (1 - across + _ODD_FLOOR):
             odd.append(k)
     return odd
@@ -314,13 +323,10 @@ def _parallax_note(apart: float) -> str:
     )
 
 
-def _closure_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:
+def _pairs_note(track: Trajectory, pairs: Pairs, periodic: NDArray[np.bool_]) -> str:
     measured = pairs.weight > 0
     rejected = int((measured & (track.pair_weight == 0)).sum())
-    text = (
-        f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others; "
-        f"redundant pairs agree within {track.closure_px:.3f} px."
-    )
+    text = f"{int(measured.sum())} of {len(measured)} pairs were trusted, {rejected} of them contradicted the others."
     if periodic.any():
         text += (
             f" In {int(periodic.sum())} of them the structure is periodic and several shifts fit equally well: the one "

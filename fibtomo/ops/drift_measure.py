@@ -10,6 +10,7 @@ from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift
+from fibtomo.ops.drift_quality import measure_likeness
 from fibtomo.ops.itk_registration import Metric, itk_pair_shift
 from fibtomo.ops.local_motion import PARTS, thumbnail_steps
 from fibtomo.ops.parallax import EVERY, thumbnail_dark_against_bright
@@ -98,8 +99,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     -------
     Table
         Columns per slice (the names of `STATISTICS`, ``tiles`` from `tile_means`, ``frame_px``: rows and columns,
-        ``area_px``, ``local_px`` from `local_steps`,
-        ``dark_px`` from `dark_against_bright` at every few slices) and per pair
+        ``area_px``, ``local_px`` from `local_steps`, ``dark_px`` from `dark_against_bright` at every few slices,
+        ``likeness`` from `measure_likeness`) and per pair
         (``first``, ``second``, ``shift_px``, ``sigma_px``, ``pair_confidence``, ``periodic_confidence``,
         ``rival_px``, ``coherence``, ``wavelength_px``), and ``patches`` of the reference region if there is one.
     """
@@ -125,6 +126,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
     found: list[PairShift] = []
     local: list[Float] = []
     dark: list[Float] = []
+    likeness: list[Float] = []
     patches: list[Any] = []
     small: Any = None
     for i in range(*core):
@@ -139,6 +141,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         areas.append(float(np.prod([np.count_nonzero(w) * band.binning for w in spectrum(i).windows])))
         local.append(np.full((PARTS**2, 2), np.nan))
         dark.append(np.full(2, np.nan))
+        likeness.append(np.full(7, np.nan))
         joined = False
         for gap in options.gaps + options.bridges:
             if gap > i or (joined and gap in options.bridges):
@@ -146,6 +149,8 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
             ends.append((z0 + i - gap, z0 + i))
             found.append(pair(i - gap, i))
             joined |= max(found[-1].confidence, found[-1].periodic_confidence) >= _JOINED
+            if gap == 1:
+                likeness[-1] = measure_likeness(spectrum(i - 1), spectrum(i), band, found[-1].shift_px)
             if gap == 1 and found[-1].significance > 0:
                 local[-1] = thumbnail_steps(before, small, binning, found[-1].shift_px)
                 if (z0 + i) % EVERY == 0:
@@ -160,6 +165,7 @@ def measure_slab(block: Any, z0: int, core: tuple[int, int], options: DriftOptio
         "area_px": np.array(areas),
         "local_px": np.array(local).reshape(-1, PARTS**2, 2),
         "dark_px": np.array(dark).reshape(-1, 2),
+        "likeness": np.array(likeness).reshape(-1, 7),
         "first": np.array([a for a, _ in ends], dtype=np.int64),
         "second": np.array([b for _, b in ends], dtype=np.int64),
         "shift_px": np.array([p.shift_px for p in found]).reshape(-1, 2),

@@ -58,8 +58,6 @@ class Trajectory:
         Slices that no accepted chain of pairs joins to what lies before them; the step there is assumed.
     measured
         (n - 1,) whether the step from each slice to the next lies inside a chain of accepted pairs.
-    closure_px
-        Robust standard deviation by which redundant pairs disagree.
     """
 
     shifts_px: Float
@@ -68,7 +66,6 @@ class Trajectory:
     pair_weight: Float
     breaks: tuple[int, ...]
     measured: NDArray[np.bool_]
-    closure_px: float
 
 
 def solve_trajectory(n: int, pairs: Pairs, expected_px: Float | None = None) -> Trajectory:
@@ -111,7 +108,7 @@ def solve_trajectory(n: int, pairs: Pairs, expected_px: Float | None = None) -> 
     kept = pairs.only(usable)
     vote = np.ones(len(kept.first))
     if n < 2:
-        alone = np.ones(len(usable)), (), np.zeros(0, dtype=bool), 0.0
+        alone = np.ones(len(usable)), (), np.zeros(0, dtype=bool)
         return Trajectory(np.zeros((n, 2)), np.zeros((n, 2)), np.ones(n), *alone)
     expected = None if expected_px is None else np.diff(expected_px, axis=0)
     links = _bridges(n, kept, vote, expected)
@@ -135,10 +132,8 @@ def solve_trajectory(n: int, pairs: Pairs, expected_px: Float | None = None) -> 
         np.maximum.at(support, ends, kept.weight * vote)
     pair_weight = np.zeros(len(usable))
     pair_weight[usable] = vote
-    away = np.linalg.norm(kept.shift_px - _model(kept, shifts), axis=1)
-    closure = 1.4826 * float(np.median(away)) if len(away) else 0.0
     breaks, measured = _chains(n, kept, vote, support)
-    return Trajectory(shifts, sigma, support, pair_weight, breaks, measured, closure)
+    return Trajectory(shifts, sigma, support, pair_weight, breaks, measured)
 
 
 def _model(pairs: Pairs, shifts: Float) -> Float:
@@ -237,17 +232,33 @@ def _deviations(n: int, pairs: Pairs, vote: Float, links: Pairs) -> Float:
 
 
 def banded_inverse_diagonal(band: Float) -> Float:
-    """Diagonal of the inverse of a symmetric positive definite banded matrix, in O(n b²).
+    """Diagonal of the inverse of a symmetric positive definite banded matrix; see `banded_inverse`.
+
+    Examples
+    --------
+    >>> banded_inverse_diagonal(np.array([[2.0, 2.0], [1.0, 0.0]])).round(4).tolist()
+    [0.6667, 0.6667]
+    """
+    return banded_inverse(band)[0]
+
+
+def banded_inverse(band: Float) -> Float:
+    """Entries within the band of the inverse of a symmetric positive definite banded matrix, in O(n b²).
 
     Parameters
     ----------
     band
         (b + 1, n) lower form of `scipy.linalg.solveh_banded`.
 
+    Returns
+    -------
+    array
+        (b + 1, n) in the same form; what lies beyond the end of a diagonal has no meaning.
+
     Examples
     --------
-    >>> banded_inverse_diagonal(np.array([[2.0, 2.0], [1.0, 0.0]])).round(4).tolist()
-    [0.6667, 0.6667]
+    >>> banded_inverse(np.array([[2.0, 2.0], [1.0, 0.0]])).round(4)[:, 0].tolist()
+    [0.6667, -0.3333]
     """
     from scipy.linalg import cholesky_banded
 
@@ -262,4 +273,4 @@ def banded_inverse_diagonal(band: Float) -> Float:
         column = -later @ unit[:, k] if reach else np.zeros(0)
         inverse[k, 1:] = column
         inverse[k, 0] = 1 / factor[0, k] ** 2 - unit[:, k] @ column
-    return inverse[:n, 0]
+    return np.asarray(inverse[:n].T)

@@ -59,6 +59,7 @@ def report_data(
         face=record["tables"].get("face"),
         slice_files=record["input"]["files"],
         slice_nm=record["input"]["slice_nm"],
+        pixel_nm=record["input"].get("pixel_nm"),
         expected_shifts_px=_expected(raw),
         raw=raw,
         corrected=corrected,
@@ -89,6 +90,7 @@ def input_record(source: Any) -> dict[str, Any]:
         "shape": list(spec.shape),
         "dtype": spec.dtype,
         "slice_nm": slice_nm,
+        "pixel_nm": source.calibration.pixel_nm.value,
         "files": slice_names(source),
         "values": [[n, as_text(v.value), v.origin, v.confidence] for n, v in values.items()],
         "warnings": list(getattr(source, "warnings", [])),
@@ -116,7 +118,13 @@ def input_name(source: Any) -> str:
 
 def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     """Small tables that ``run.json`` keeps."""
-    return {role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables}
+    kept: dict[str, Table] = {
+        role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables
+    }
+    drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
+    if drift is not None and drift.quality is not None:
+        kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}
+    return kept
 
 
 def known_values(source: Any) -> dict[str, Sourced]:

@@ -24,7 +24,8 @@ class ReportData:
     evidence
         What the slices say: dictionaries with ``fact``, ``value``, ``text``, ``decisive`` and ``numbers``.
     drift
-        Object with ``shifts_px`` (n, 2), ``sigma_px``, ``confidence``, ``bad_slices``, ``identifiable``, ``notes``.
+        Object with ``shifts_px`` (n, 2), ``sigma_px``, ``confidence``, ``bad_slices``, ``identifiable``, ``notes``,
+        ``quality``.
     thickness
         Table of the stage ``thickness.estimate``: ``slice_z_nm``, ``sigma_nm``, ``doubled``, ``missing_before``, …
     face
@@ -33,6 +34,8 @@ class ReportData:
         File name of each slice.
     slice_nm
         Nominal slice thickness.
+    pixel_nm
+        (dy, dx) of the stored slices.
     expected_shifts_px
         (n, 2) apparent motion that the geometry alone predicts.
     raw, corrected
@@ -71,6 +74,7 @@ class ReportData:
     face: dict[str, Any] | None = None
     slice_files: list[str] | None = None
     slice_nm: float | None = None
+    pixel_nm: tuple[float, float] | None = None
     expected_shifts_px: NDArray[np.float64] | None = None
     raw: Any = None
     corrected: Any = None

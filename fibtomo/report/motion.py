@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fibtomo.report.alignment import alignment
 from fibtomo.report.charts import Line, Mark, line_chart
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Content, Html, table, tag
@@ -54,6 +55,7 @@ def drift(data: ReportData) -> Html:
         tag("p", assumed, class_="problem") if assumed else None,
         [tag("p", note) for note in ([notes] if isinstance(notes, str) else notes or ())],
         parts,
+        alignment(found, marks, data.pixel_nm),
         _numbers(shifts, sigma, found),
         _bad_table(bad, found, data.slice_files or []),
     )

@@ -70,6 +70,21 @@ def test_drift_table_names_the_files(result):
     assert float(rows[3]["z_nm"]) == pytest.approx(30)
 
 
+def test_quality_of_the_alignment_everywhere(result, capsys):
+    from fibtomo.cli.app import run_cli
+
+    kept = json.loads((result.path / "run.json").read_text())["tables"]["drift_quality"]
+    assert kept["ncc_after"] > kept["ncc_before"]
+    assert 0 < kept["left_out_dy_px"] < 0.3
+    assert kept["undecided_px"] == result.drift.undecided_px
+    assert result.drift.quality.summary()["ncc_after"] == kept["ncc_after"]
+    assert "How good is the alignment?" in result.report_path.read_text()
+    assert run_cli(["drift", str(result.path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "quality: pairs left out are met within" in said
+    assert " nm)" in said
+
+
 def test_provenance_says_how(result):
     record = json.loads((result.path / "run.json").read_text())
     assert record["status"] == "finished"

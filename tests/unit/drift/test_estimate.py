@@ -329,3 +329,12 @@ def test_random_walk_with_curtains_halves_the_fast_error_of_a_phase_chain(lab, s
     assert lab.rms(np.diff(ours, axis=0)) <= 0.5 * lab.rms(np.diff(chain, axis=0))
     end_px = 0.45 * np.sqrt(64 * 35 / (512 / 35) ** 2)
     assert lab.rms(detrended(ours)) <= 1.3 * np.sqrt(2 / 15) * end_px
+
+
+def test_a_slice_that_jumped_out_of_line_is_sound(lab):
+    """What leaves and enters the frame makes it unlike its neighbours, which resemble each other."""
+    truth = np.zeros((16, 2))
+    truth[7] = (9.0, -12.0)
+    drift = estimate_drift(lab.Waves(2, shape=(160, 160)).stack(truth, dz_px=0.5), slow="keep")
+    assert drift.bad_slices == ()
+    assert np.abs(drift.shifts_px[7] - truth[7]).max() < 0.5
