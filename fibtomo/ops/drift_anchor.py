@@ -1,7 +1,7 @@
-"""Anchoring of a motion to what stands still at the edge of the face: the line of the sample surface, the trench walls.
+"""Anchoring of a motion to what stands still: a static region, the line of the sample surface, the trench walls.
 
-Images cannot tell slow drift from changing structure; an edge of the face that stays where it is through the stack can.
-It need not be at right angles to the milling direction, though: a surface that dips, or a wall that leans, moves
+Images cannot tell slow drift from changing structure; what stays where it is through the stack can. An edge of the
+face need not be at right angles to the milling direction, though: a surface that dips, or a wall that leans, moves
 steadily while nothing drifts. So the bends of the motion are taken from the edge, and its straight line only where the
 images agree with it.
 """
@@ -13,12 +13,20 @@ import numpy as np
 
 from fibtomo.core.drift import Drift, Float
 from fibtomo.core.volume import Table
+from fibtomo.errors import InputError
 from fibtomo.ops.reference_blend import Blend, blend_reference
+from fibtomo.ops.static_region import StaticRegion
 
 _FEWEST_SLICES = 12
 _MOSTLY = 0.6  # of the usable slices must show the edge
 _WITHIN_SIGMA = 3.0
 _MOST_NOISE_PX, _OF_JITTER = 0.35, 0.7
+_ELSE = "Only the images speak"
+_BLIND_PX = 1.0
+_FAST_SLICES = 5
+_TELLING_PX = 0.12  # jitter of the images beyond what errors feign
+_FOLLOWS = 0.5  # of the jitter, at least
+_MOVES_PX = 2.0
 _EDGES = {
     "y": ("surface_row_px", "surface_sigma_px", "the sample surface"),
     "x": ("wall_column_px", "wall_sigma_px", "the trench walls"),
@@ -56,11 +64,9 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     (True, False)
     """
     n = len(drift)
-    known_exactly = not drift.sigma_px[1:].all()
-    if drift.identifiable or known_exactly or n < _FEWEST_SLICES:
+    if not is_open(drift):
         return drift
-    usable = np.ones(n, dtype=bool)
-    usable[list(drift.bad_slices)] = False
+    usable = _usable(drift)
     places, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     for axis, letter in enumerate("yx"):
         places[:, axis], sigma[:, axis] = _edge(face, letter, usable)
@@ -82,6 +88,99 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
         identifiable=both,
         notes=tuple(notes),
     )
+
+
+def is_open(drift: Drift) -> bool:
+    """Whether the slow part may be taken from elsewhere: no reference and no hand has decided it."""
+    return not drift.identifiable and bool(drift.sigma_px[1:].all()) and len(drift) >= _FEWEST_SLICES
+
+
+def anchor_to_region(drift: Drift, region: StaticRegion, patches: Any, binning: int = 1) -> Drift:
+    """Take the slow part of a motion from a static region that was found.
+
+    Parameters
+    ----------
+    drift
+        Motion of n slices as the images show it.
+    region
+        From `find_static_region` for the same motion.
+    patches
+        (n, rows, columns) of all slices from `StaticRegion.cut`.
+    binning
+        Pixels that one pixel of the patches covers, if they were cut by ``region.binned(binning)``.
+
+    Returns
+    -------
+    Drift
+        `identifiable` if the straight line was taken too; the same as before where the region is lost on too many
+        slices, has no edges along one axis, or does not jitter with the specimen (dirt on the detector, text).
+    """
+    if not is_open(drift):
+        return drift
+    usable = _usable(drift)
+    try:
+        places, sigma = region.binned(binning).follow(patches, usable)
+    except InputError:
+        return drift
+    places, sigma = places * binning, sigma * binning
+    found = np.isfinite(sigma).all(axis=1)
+    if found.sum() < _FEWEST_SLICES or np.median(sigma[found], axis=0).max() > _BLIND_PX * binning:
+        return drift
+    blend = blend_reference(drift.shifts_px, places, sigma)
+    used = blend.used.all(axis=1)
+    if used.sum() < max(_FEWEST_SLICES, _MOSTLY * usable.sum()):
+        return drift
+    if not _jitters_along(places[used], drift.shifts_px[used], blend.noise_px):
+        return drift
+    y0, y1, x0, x1 = region.roi
+    noise, lean = blend.noise_px, np.array(blend.lean_px)
+    note = (
+        f"A static region (rows {y0}–{y1 - 1}, columns {x0}–{x1 - 1}) was found: it was followed on {used.sum()} of "
+        f"{len(drift)} slices, each against the mean of those before it, and scatters by {noise[0]:.2f} px along y and "
+        f"{noise[1]:.2f} px along x; the images had drifted away from it by {abs(lean[0]):.1f} and {abs(lean[1]):.1f} "
+        f"px over the stack"
+    )
+    if region.extruded:
+        note += ", as columns that lean do"
+    doubtful = (np.abs(lean) > _WITHIN_SIGMA * float(drift.sigma_px[-1])) & (not region.extruded)
+    shifts = blend.shifts_px.copy()
+    if doubtful.any():
+        letters = " and ".join(np.array(["y", "x"])[doubtful])
+        shifts += np.outer(np.linspace(0, 1, len(drift)), np.where(doubtful, lean, 0.0))
+        note += (
+            f". That is more than changing structure explains along {letters}: the mark may be inclined, and the "
+            f"straight line was left as the images have it"
+        )
+    decided = not doubtful.any()
+    return replace(
+        drift,
+        shifts_px=shifts - shifts[0],
+        sigma_px=blend.sigma_px.max(axis=1) if decided else drift.sigma_px,
+        identifiable=decided,
+        notes=(*(t for t in drift.notes if not (decided and t.startswith(_ELSE))), f"{note}."),
+    )
+
+
+def _jitters_along(places: Float, shifts: Float, noise_px: tuple[float, float]) -> bool:
+    """Whether a region follows the fast motion of the images; what belongs to the frame does not.
+
+    Where the slices jitter too little to tell, it must move.
+    """
+    from scipy.ndimage import uniform_filter1d
+
+    fast = [path - uniform_filter1d(path, _FAST_SLICES, axis=0, mode="nearest") for path in (places, shifts)]
+    strength = float((fast[1] ** 2).sum())
+    if strength < fast[1].size * _TELLING_PX**2:
+        slow = places - fast[0]
+        return float(np.ptp(slow, axis=0).max()) > max(_MOVES_PX, 10 * max(noise_px))
+    share = float((fast[0] * fast[1]).sum()) / strength
+    return share - 2 * max(noise_px) / strength**0.5 > _FOLLOWS
+
+
+def _usable(drift: Drift) -> Any:
+    usable = np.ones(len(drift), dtype=bool)
+    usable[list(drift.bad_slices)] = False
+    return usable
 
 
 def _edge(face: Table, letter: str, usable: Any) -> tuple[Float, Float]:

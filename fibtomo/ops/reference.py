@@ -89,7 +89,13 @@ def cut_patch(image: Any, roi: Roi, margin_px: int, offset_px: tuple[int, int] =
 
 
 def track_reference(
-    patches: Any, offsets_px: Float, predicted_px: Float, roi: Roi, margin_px: int, usable: NDArray[np.bool_]
+    patches: Any,
+    offsets_px: Float,
+    predicted_px: Float,
+    roi: Roi,
+    margin_px: int,
+    usable: NDArray[np.bool_],
+    alike: float = np.inf,
 ) -> tuple[Float, Float]:
     """Follow the region through the stack.
 
@@ -108,6 +114,8 @@ def track_reference(
         As given to `cut_patch`.
     usable
         (n,) False for bad slices.
+    alike
+        Coherence from which a view counts although so few waves are in it that the peak cannot stand out.
 
     Returns
     -------
@@ -139,7 +147,8 @@ def track_reference(
             template, first, seen, here, last = spectrum, patch, 1, positions[k], int(k)
             continue
         pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
-        if pair.significance < _LEAST_SIGNIFICANCE or pair.disagreement > _MOST_DISAGREEMENT:
+        clear = pair.significance >= _LEAST_SIGNIFICANCE or pair.coherence >= alike
+        if not clear or pair.disagreement > _MOST_DISAGREEMENT:
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b

@@ -6,7 +6,7 @@ one as neighbouring views are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import to_host
 from fibtomo.core.volume import Table
-from fibtomo.ops.reference import Roi
+from fibtomo.ops.reference import Roi, cut_patch, track_reference
 from fibtomo.ops.slice_pixels import binned
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex64]
 
-THUMBNAIL_PIXELS = 40_000
+_PROBES = 24
+_THUMBNAIL_PIXELS = 40_000
+_MARGIN_PX = 6
+_ALIKE = 0.7
 _TILES_ACROSS = 8  # along the shorter side
 _LEAST_TILE_PX = 20
 _REACH = 0.1  # of a tile, to either side of the expected place
@@ -37,6 +40,17 @@ _MOST_PLANE = 0.25  # share of a slope in what a tile shows: the edge of a layer
 _ALIKE_PX, _DISTINCT_PX = 0.5, 1.5
 
 
+def probed_slices(n: int) -> list[int]:
+    """Slices of a stack of n that are searched.
+
+    Examples
+    --------
+    >>> len(probed_slices(1000)), probed_slices(1000)[-1]
+    (24, 999)
+    """
+    return sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)})
+
+
 def thumbnail_binning(shape: tuple[int, int]) -> int:
     """Pixels averaged along either axis of slices of `shape`.
 
@@ -45,7 +59,7 @@ def thumbnail_binning(shape: tuple[int, int]) -> int:
     >>> thumbnail_binning((320, 400)), thumbnail_binning((2048, 2048))
     (2, 11)
     """
-    return int(np.ceil(np.sqrt(shape[0] * shape[1] / THUMBNAIL_PIXELS)))
+    return int(np.ceil(np.sqrt(shape[0] * shape[1] / _THUMBNAIL_PIXELS)))
 
 
 def measure_static(slices: Any) -> Table:
@@ -200,6 +214,20 @@ class StaticRegion:
     roi: Roi
     path_px: Float
     extruded: bool
+
+    def binned(self, binning: int) -> "StaticRegion":
+        """The same region on binned slices."""
+        y0, y1, x0, x1 = (edge // binning for edge in self.roi)
+        return replace(self, roi=(y0, y1, x0, x1), path_px=self.path_px / binning)
+
+    def cut(self, image: Any, k: int) -> Any:
+        """Patch of slice k around the place where the region is expected."""
+        dy, dx = np.rint(self.path_px[k]).astype(int)
+        return to_host(cut_patch(image, self.roi, _MARGIN_PX, (int(dy), int(dx))))
+
+    def follow(self, patches: Any, usable: NDArray[np.bool_]) -> tuple[Float, Float]:
+        """(n, 2) places of the region and their standard deviations from the patches of all slices; see `track_reference`."""
+        return track_reference(patches, np.rint(self.path_px), self.path_px, self.roi, _MARGIN_PX, usable, _ALIKE)
 
 
 @dataclass(frozen=True)
