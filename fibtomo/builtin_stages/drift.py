@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from fibtomo.core.drift import Drift
@@ -15,12 +16,13 @@ from fibtomo.core.volume import Table, VolumeSpec
 from fibtomo.errors import CalibrationError, PipelineError
 from fibtomo.io.shifts import read_shifts, shifts_file
 from fibtomo.ops.drift import motions_allowed
-from fibtomo.ops.drift_anchor import anchor_to_face
+from fibtomo.ops.drift_anchor import anchor_to_face, anchor_to_thumbnails
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
+from fibtomo.ops.static_region import measure_static
 
 
 class EstimateParams(Params):
@@ -195,19 +197,34 @@ register(
 
 
 class AnchorParams(Params):
-    """Take the slow part of the motion from edges of the face that stand still, where `face.find` saw such."""
+    """Take the slow part of the motion from what stands still: a static region, or edges that `face.find` saw."""
 
+    region: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: look for a region that stays the same on every slice while the specimen changes (fiducial "
+        "mark, texture of the protective layer), unless a reference region or places given by hand have decided; off: "
+        "do not.",
+    )
     edges: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: sample surface for y, trench walls for x, unless a reference region or places given by hand "
-        "have decided; off: leave the motion as it is.",
+        description="auto: where no such region is found, sample surface for y, trench walls for x; off: leave the "
+        "edges alone.",
     )
 
 
-def _anchored(_partials: Sequence[Table], params: AnchorParams, ctx: StageContext) -> Table:
+def _thumbnails(block: Any, params: AnchorParams, ctx: StageContext) -> Table:
+    return measure_static(block[ctx.core_slices]) if params.region == "auto" else {}
+
+
+def _anchored(partials: Sequence[Table], params: AnchorParams, ctx: StageContext) -> Table:
     drift = Drift.from_table(ctx.tables["drift"])
-    face = ctx.tables.get("face", {}) if params.edges == "auto" else {}
-    return anchor_to_face(drift, face).to_table()
+    found = drift
+    if params.region == "auto":
+        thumbs = np.concatenate([p["thumbnails"] for p in partials])
+        found = anchor_to_thumbnails(drift, thumbs, ctx.spec.shape[1:])
+    if found is drift and params.edges == "auto":
+        found = anchor_to_face(drift, ctx.tables.get("face", {}))
+    return found.to_table()
 
 
 register(
@@ -216,11 +233,12 @@ register(
         kind=Kind.REDUCE,
         params=AnchorParams,
         needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
-        measure=lambda _block, _params, _ctx: {},
+        measure=_thumbnails,
         combine=_anchored,
         produces="drift",
         refines=True,
         late=("drift", "face"),
         citation="Yuan, Van De Moortèle & Epicier 2021, Ultramicroscopy 228:113265",
+        version=2,
     )
 )

@@ -15,7 +15,7 @@ from fibtomo.core.drift import Drift, Float
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.reference_blend import Blend, blend_reference
-from fibtomo.ops.static_region import StaticRegion
+from fibtomo.ops.static_region import StaticRegion, find_static_region, probed_slices, thumbnail_binning
 
 _FEWEST_SLICES = 12
 _MOSTLY = 0.6  # of the usable slices must show the edge
@@ -159,6 +159,28 @@ def anchor_to_region(drift: Drift, region: StaticRegion, patches: Any, binning: 
         identifiable=decided,
         notes=(*(t for t in drift.notes if not (decided and t.startswith(_ELSE))), f"{note}."),
     )
+
+
+def anchor_to_thumbnails(drift: Drift, thumbs: Any, shape: tuple[int, int]) -> Drift:
+    """`anchor_to_region` where nothing but thumbnails is left of the slices.
+
+    Parameters
+    ----------
+    drift
+        Motion of n slices as the images show it.
+    thumbs
+        (n, rows, columns) from `measure_static`.
+    shape
+        Rows and columns of the slices.
+    """
+    probes = [k for k in probed_slices(len(drift)) if k not in drift.bad_slices]
+    region = find_static_region(thumbs[probes], probes, drift.shifts_px, shape) if is_open(drift) else None
+    if region is None:
+        return drift
+    binning = thumbnail_binning(shape)
+    small = region.binned(binning)
+    patches = np.stack([small.cut(thumb.astype(np.float32), k) for k, thumb in enumerate(thumbs)])
+    return anchor_to_region(drift, region, patches, binning)
 
 
 def _jitters_along(places: Float, shifts: Float, noise_px: tuple[float, float]) -> bool:

@@ -153,7 +153,7 @@ def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
     means = np.zeros((t, size, size), dtype=np.float32)
     template = np.zeros((t, len(fy)), dtype=np.complex64)
     for i in range(p):
-        expected = _continued(away[:i], seen[:i], motion[: i + 1])
+        expected = _continued(away[:i])
         whole = np.rint(origin + motion[i] + expected).astype(np.int64)
         inside[i] = ((whole >= 0) & (whole <= (rows - size, cols - size))).all(axis=1)
         whole = np.clip(whole, 0, (rows - size, cols - size))
@@ -175,9 +175,9 @@ def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
     return Tiles(size, origin, away, inside, seen, views, np.median(power, axis=0) ** 2, means)
 
 
-def _continued(away: Float, seen: NDArray[np.bool_], motion: Float) -> Float:
+def _continued(away: Float) -> Float:
     """Where the next views are expected to be, beyond the motion of the images."""
-    i, t = seen.shape
+    i, t = away.shape[:2]
     if i < 2:
         return np.zeros((t, 2))
     recent = min(i - 1, 6)
@@ -226,7 +226,7 @@ class StaticRegion:
         return to_host(cut_patch(image, self.roi, _MARGIN_PX, (int(dy), int(dx))))
 
     def follow(self, patches: Any, usable: NDArray[np.bool_]) -> tuple[Float, Float]:
-        """(n, 2) places of the region and their standard deviations from the patches of all slices; see `track_reference`."""
+        """Places (n, 2) and their standard deviations from the patches of all slices; see `track_reference`."""
         return track_reference(patches, np.rint(self.path_px), self.path_px, self.roi, _MARGIN_PX, usable, _ALIKE)
 
 
@@ -242,7 +242,9 @@ class _Judged:
     stepped: NDArray[np.bool_]
 
 
-def find_static_region(thumbs: Any, probes: Sequence[int], shifts_px: Float, shape: tuple[int, int]) -> StaticRegion | None:
+def find_static_region(
+    thumbs: Any, probes: Sequence[int], shifts_px: Float, shape: tuple[int, int]
+) -> StaticRegion | None:
     """Find a region that looks the same on every slice while the specimen changes.
 
     Parameters

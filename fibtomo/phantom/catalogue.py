@@ -11,7 +11,8 @@ from fibtomo.phantom.specimens import Layered, NanoporousMetal, Specimen, Tpms
 from fibtomo.phantom.trench import Trench
 
 KINDS: dict[str, type[Specimen]] = {
-    cls.kind: cls for cls in (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped, Trench, Fiducial)
+    cls.kind: cls
+    for cls in (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped, Trench, Fiducial)
 }
 
 
