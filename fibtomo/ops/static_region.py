@@ -24,13 +24,14 @@ _PROBES = 24
 _THUMBNAIL_PIXELS = 40_000
 _MARGIN_PX = 6
 _ALIKE = 0.7
-_TILES_ACROSS = 8  # along the shorter side
+_TILES_ACROSS = (8, 5)  # along the shorter side
 _LEAST_TILE_PX = 20
 _REACH = 0.1  # of a tile, to either side of the expected place
 _HIGHEST = 0.3  # cycles per binned pixel
 _FEWEST_PROBES, _FEWEST_OTHERS = 12, 6
 _CLEAR = 0.5  # likeness of neighbouring views of a tile that shows more than noise
 _STAYS, _AT_LEAST = 0.9, 0.75  # of that likeness, between far views, and of the odd one
+_LOST = 0.4
 _MOSTLY = 0.85
 _MOST_ROUGH_PX = 0.25  # bends of a path from probe to probe, binned pixels: changing structure wanders by 0.5 and more
 _OF_POWER = 0.3
@@ -117,8 +118,8 @@ class Tiles:
     means: Any
 
 
-def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
-    """Follow every tile by a template that grows.
+def follow_tiles(thumbs: Any, motion: Float, size: int) -> Tiles | None:
+    """Follow every tile by a template that grows; nothing is returned once all of them are lost.
 
     Parameters
     ----------
@@ -126,13 +127,12 @@ def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
         (p, rows, columns) of the probed slices.
     motion
         (p, 2) motion of the slices as the images show it, binned pixels, first at 0.
+    size
+        Rows and columns of a tile.
     """
     from scipy.ndimage import gaussian_filter1d
 
     p, rows, cols = thumbs.shape
-    size = max(_LEAST_TILE_PX, 2 * round(min(rows, cols) / _TILES_ACROSS / 2))
-    # what hardly varies down a column is curtain or shading
-    flat = np.stack([t - gaussian_filter1d(t, size / 4, axis=0) for t in np.asarray(thumbs, dtype=np.float32)])
     grid = [np.unique(np.linspace(0, n - size, int(np.ceil(2 * n / size))).astype(np.int64)) for n in (rows, cols)]
     origin = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
     t = len(origin)
@@ -151,14 +151,17 @@ def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
     seen, inside = np.zeros((p, t), dtype=bool), np.zeros((p, t), dtype=bool)
     views = np.zeros((p, t, len(fy)), dtype=np.complex64)
     means = np.zeros((t, size, size), dtype=np.float32)
-    template = np.zeros((t, len(fy)), dtype=np.complex64)
+    template, kept = np.zeros((t, len(fy)), dtype=np.complex64), np.zeros(t)
     for i in range(p):
         expected = _continued(away[:i])
         whole = np.rint(origin + motion[i] + expected).astype(np.int64)
         inside[i] = ((whole >= 0) & (whole <= (rows - size, cols - size))).all(axis=1)
         whole = np.clip(whole, 0, (rows - size, cols - size))
         at = whole[:, 0, None, None] + np.arange(size)[:, None], whole[:, 1, None, None] + np.arange(size)
-        spectrum = np.fft.rfft2(flat[i][at] * window)[:, band].astype(np.complex64) * weight
+        thumb = np.asarray(thumbs[i], dtype=np.float32)
+        # what hardly varies down a column is curtain or shading
+        flat = thumb - gaussian_filter1d(thumb, size / 4, axis=0)
+        spectrum = np.fft.rfft2(flat[at] * window)[:, band].astype(np.complex64) * weight
         power[i] = np.linalg.norm(spectrum, axis=1)
         spectrum /= np.maximum(power[i], 1e-6)[:, None].astype(np.float32)
         shift = np.zeros((t, 2))
@@ -169,8 +172,13 @@ def follow_tiles(thumbs: Any, motion: Float) -> Tiles:
         seen[i] = inside[i] & (np.abs(shift).max(axis=1) < reach)
         turn = np.exp(2j * np.pi * (np.outer(shift[:, 0], fy) + np.outer(shift[:, 1], fx))).astype(np.complex64)
         views[i] = spectrum * turn
+        alike = np.einsum("tf,tf->t", views[i], template.conj()).real
+        kept += seen[i] & (alike > _LOST * np.linalg.norm(template, axis=1))
         template += views[i] * seen[i][:, None]
-        means += np.asarray(thumbs[i], dtype=np.float32)[at] * seen[i][:, None, None]
+        means += thumb[at] * seen[i][:, None, None]
+        held = (kept > _MOSTLY * i - 1) & (_rough(away[: max(3, i + 1)]) < 2 * _MOST_ROUGH_PX)
+        if i >= _FEWEST_PROBES // 2 and not held.any():
+            return None
     means /= np.maximum(seen.sum(axis=0), 1)[:, None, None]
     return Tiles(size, origin, away, inside, seen, views, np.median(power, axis=0) ** 2, means)
 
@@ -182,6 +190,11 @@ def _continued(away: Float) -> Float:
         return np.zeros((t, 2))
     recent = min(i - 1, 6)
     return away[-1] + (away[-1] - away[-1 - recent]) / recent
+
+
+def _rough(away: Float) -> Float:
+    """(t,) bends of the paths from probe to probe, root mean square."""
+    return np.asarray(np.sqrt((np.diff(away, 2, axis=0) ** 2).mean(axis=(0, 2))))
 
 
 def _peaks(surface: Float) -> Float:
@@ -266,18 +279,27 @@ def find_static_region(
     b, at = thumbnail_binning(shape), np.asarray(probes)
     if len(at) < _FEWEST_PROBES or min(thumbs.shape[1:]) < 2 * _LEAST_TILE_PX:
         return None
-    tiles = follow_tiles(thumbs, (shifts_px[at] - shifts_px[at[0]]) / b)
+    motion = (shifts_px[at] - shifts_px[at[0]]) / b
+    for across in _TILES_ACROSS:
+        tiles = follow_tiles(thumbs, motion, max(_LEAST_TILE_PX, 2 * round(min(thumbs.shape[1:]) / across / 2)))
+        found = None if tiles is None else _stands_out(tiles)
+        if found is not None:
+            (y0, y1, x0, x1), away, extruded = found
+            path = shifts_px + b * np.column_stack([np.interp(np.arange(len(shifts_px)), at, a) for a in away.T])
+            dy, dx = (int(d) for d in np.rint(path[0] - path[at[0]]))
+            roi = (b * y0 + dy, b * y1 + dy, b * x0 + dx, b * x1 + dx)
+            return StaticRegion(roi, path - path[0], extruded)
+    return None
+
+
+def _stands_out(tiles: Tiles) -> tuple[Roi, Float, bool] | None:
+    """Box of what is static on the first thumbnail, its motion (p, 2) beyond that of the images, and `extruded`."""
     judged = _judge(tiles)
     chosen, extruded = _chosen(tiles, judged)
     if not chosen.any():
         return None
-    path = shifts_px + b * np.column_stack(
-        [np.interp(np.arange(len(shifts_px)), at, tiles.away[:, chosen, axis].mean(axis=1)) for axis in (0, 1)]
-    )
-    y0, y1, x0, x1 = _box(tiles, chosen, int(np.argmax(np.where(chosen, judged.far, -1))))
-    first = np.rint(path[0] - path[at[0]]).astype(int)
-    roi = (b * y0 + int(first[0]), b * y1 + int(first[0]), b * x0 + int(first[1]), b * x1 + int(first[1]))
-    return StaticRegion(roi, path - path[0], extruded)
+    box = _box(tiles, chosen, int(np.argmax(np.where(chosen, judged.far, -1))))
+    return box, tiles.away[:, chosen].mean(axis=1), extruded
 
 
 def _judge(tiles: Tiles) -> _Judged:
@@ -287,8 +309,7 @@ def _judge(tiles: Tiles) -> _Judged:
     apart = np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
     near, far = (np.median(alike[:, pairs], axis=1) for pairs in (apart == 1, apart >= p / 2))
     least = ((alike.sum(axis=2) - 1) / (p - 1)).min(axis=1)
-    rough = np.sqrt((np.diff(tiles.away, 2, axis=0) ** 2).mean(axis=(0, 2)))
-    stays = (far > _STAYS * near) & (least > _AT_LEAST * near) & (rough < _MOST_ROUGH_PX)
+    stays = (far > _STAYS * near) & (least > _AT_LEAST * near) & (_rough(tiles.away) < _MOST_ROUGH_PX)
     static = stays & (near > _CLEAR) & (tiles.seen.mean(axis=0) > _MOSTLY)
     inside = tiles.inside.mean(axis=0) > _MOSTLY
     usual = float(np.median(tiles.power[static])) if static.any() else np.inf
