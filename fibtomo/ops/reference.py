@@ -15,6 +15,7 @@ Roi = tuple[int, int, int, int]
 
 _PATCH_PIXELS = 40_000  # larger patches are binned, so that a stack of them stays small
 _SEARCH_PX = 6.0
+_RING_WIDTH = 1 / 200  # cycles per pixel
 _LEAST_SIGNIFICANCE = 4.5  # over so small a search noise alone reaches about 3
 _MOST_DISAGREEMENT = 5.0
 
@@ -126,7 +127,8 @@ def track_reference(
     b = patch_binning(roi, margin_px)
     size = (roi[1] - roi[0]) // b, (roi[3] - roi[2]) // b
     margin = margin_px // b
-    band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
+    rings = max(_RING_WIDTH, 1.0 / min(size))
+    band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False, ring_width=rings)
     positions, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     template: SliceSpectrum | None = None
     first: Any = None
