@@ -112,9 +112,11 @@ def anchor_to_region(drift: Drift, region: StaticRegion, patches: Any, binning: 
     Returns
     -------
     Drift
-        `identifiable` if the straight line was taken too; the same as before where the region is lost on too many
-        slices, has no edges along one axis, or does not jitter with the specimen (dirt on the detector, text).
+        `identifiable`; the same as before where the region is lost on too many slices, has no edges along one axis,
+        does not jitter with the specimen (dirt on the detector, text), or moves steadily against a specimen that
+        changes by more than change explains (an inclined mark).
     """
+    n = len(drift)
     if not is_open(drift):
         return drift
     usable = _usable(drift)
@@ -132,32 +134,22 @@ def anchor_to_region(drift: Drift, region: StaticRegion, patches: Any, binning: 
         return drift
     if not _jitters_along(places[used], drift.shifts_px[used], blend.noise_px):
         return drift
+    lean = np.abs(blend.lean_px)
+    if not region.extruded and (lean > _WITHIN_SIGMA * float(drift.sigma_px[-1])).any():
+        return drift
     y0, y1, x0, x1 = region.roi
-    noise, lean = blend.noise_px, np.array(blend.lean_px)
     note = (
-        f"A static region (rows {y0}–{y1 - 1}, columns {x0}–{x1 - 1}) was found: it was followed on {used.sum()} of "
-        f"{len(drift)} slices, each against the mean of those before it, and scatters by {noise[0]:.2f} px along y and "
-        f"{noise[1]:.2f} px along x; the images had drifted away from it by {abs(lean[0]):.1f} and {abs(lean[1]):.1f} "
-        f"px over the stack"
+        f"A static region was found at rows {y0}–{y1 - 1}, columns {x0}–{x1 - 1}; on {used.sum()} of {n} slices it was "
+        f"tracked against the mean of its views before, its place scatters by {blend.noise_px[0]:.2f} px along y and "
+        f"{blend.noise_px[1]:.2f} px along x, and the images had drifted away from it by {lean[0]:.1f} and "
+        f"{lean[1]:.1f} px over the stack{', as leaning columns do' if region.extruded else ''}."
     )
-    if region.extruded:
-        note += ", as columns that lean do"
-    doubtful = (np.abs(lean) > _WITHIN_SIGMA * float(drift.sigma_px[-1])) & (not region.extruded)
-    shifts = blend.shifts_px.copy()
-    if doubtful.any():
-        letters = " and ".join(np.array(["y", "x"])[doubtful])
-        shifts += np.outer(np.linspace(0, 1, len(drift)), np.where(doubtful, lean, 0.0))
-        note += (
-            f". That is more than changing structure explains along {letters}: the mark may be inclined, and the "
-            f"straight line was left as the images have it"
-        )
-    decided = not doubtful.any()
     return replace(
         drift,
-        shifts_px=shifts - shifts[0],
-        sigma_px=blend.sigma_px.max(axis=1) if decided else drift.sigma_px,
-        identifiable=decided,
-        notes=(*(t for t in drift.notes if not (decided and t.startswith(_ELSE))), f"{note}."),
+        shifts_px=blend.shifts_px - blend.shifts_px[0],
+        sigma_px=blend.sigma_px.max(axis=1),
+        identifiable=True,
+        notes=(*(t for t in drift.notes if not t.startswith(_ELSE)), note),
     )
 
 

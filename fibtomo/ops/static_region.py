@@ -28,16 +28,16 @@ _TILES_ACROSS = (8, 5)  # along the shorter side
 _LEAST_TILE_PX = 20
 _REACH = 0.1  # of a tile, to either side of the expected place
 _HIGHEST = 0.3  # cycles per binned pixel
-_FEWEST_PROBES, _FEWEST_OTHERS = 12, 6
+_FEWEST_PROBES, _FEWEST_OTHERS = 20, 6
 _CLEAR = 0.5  # likeness of neighbouring views of a tile that shows more than noise
 _STAYS, _AT_LEAST = 0.9, 0.75  # of that likeness, between far views, and of the odd one
-_LOST = 0.4
+_LOST, _FEW = 0.4, 6
 _MOSTLY = 0.85
 _MOST_ROUGH_PX = 0.25  # bends of a path from probe to probe, binned pixels: changing structure wanders by 0.5 and more
 _OF_POWER = 0.3
 _CHANGES, _MOST_CHANGE = 0.75, 0.6
 _MOST_STATIC = 0.35  # of the textured tiles; more than that and the specimen is the same on every slice
-_MOST_PLANE = 0.25  # share of a slope in what a tile shows: the edge of a layer has more, a mark less
+_MOST_PLANE = 0.2  # share of a slope in what a tile shows: the edge of a layer has more, a mark less
 _ALIKE_PX, _DISTINCT_PX = 0.5, 1.5
 
 
@@ -177,7 +177,7 @@ def follow_tiles(thumbs: Any, motion: Float, size: int) -> Tiles | None:
         template += views[i] * seen[i][:, None]
         means += thumb[at] * seen[i][:, None, None]
         held = (kept > _MOSTLY * i - 1) & (_rough(away[: max(3, i + 1)]) < 2 * _MOST_ROUGH_PX)
-        if i >= _FEWEST_PROBES // 2 and not held.any():
+        if i >= _FEW and not held.any():
             return None
     means /= np.maximum(seen.sum(axis=0), 1)[:, None, None]
     return Tiles(size, origin, away, inside, seen, views, np.median(power, axis=0) ** 2, means)
