@@ -37,9 +37,9 @@ _MOST_ROUGH_PX = 0.25  # bends of a path from probe to probe, binned pixels: cha
 _OF_POWER = 0.3
 _CHANGES, _MOST_CHANGE = 0.75, 0.6
 _MOST_STATIC = 0.35  # of the textured tiles; more than that and the specimen is the same on every slice
-_MOST_PLANE = 0.2  # share of a slope in what a tile shows: the edge of a layer has more, a mark less
+_MOST_PLANE = 0.35  # share of a slope in what a tile shows: the edge of a layer has more, a mark less
 _SIDES, _OF_CONTRAST, _SMOOTH_PX = 2, 0.3, 3
-_STRIP_PX, _LEAST_HALF_PX = 20, 4.0
+_STRIP_PX, _LEAST_HALF_PX = 24, 7.0
 _ALIKE_PX, _DISTINCT_PX = 0.5, 1.5
 
 
@@ -384,7 +384,7 @@ def lies_aside(thumbs: Any, path: Float, box: Roi) -> bool:
         low_across, high_across = spread[1 - axis]
         across = slice(low_across, high_across)
         views = [v[:, across] if axis == 0 else v[across].T for v in (seen, calm, mean)]
-        reach = box[2 * axis + 1] - box[2 * axis]
+        reach = 2 * (box[2 * axis + 1] - box[2 * axis])
         for known, still, grey in (
             [v[low - 1 :: -1] if low else v[:0] for v in views],
             [v[high:] for v in views],
