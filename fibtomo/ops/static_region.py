@@ -39,7 +39,7 @@ _CHANGES, _MOST_CHANGE = 0.75, 0.6
 _MOST_STATIC = 0.35  # of the textured tiles; more than that and the specimen is the same on every slice
 _MOST_PLANE = 0.35  # share of a slope in what a tile shows: the edge of a layer has more, a mark less
 _SIDES, _OF_CONTRAST, _SMOOTH_PX = 2, 0.3, 3
-_STRIP_PX, _LEAST_HALF_PX = 24, 7.0
+_STRIP_PX, _LEAST_HALF_PX = 32, 9.0
 _ALIKE_PX, _DISTINCT_PX = 0.5, 1.5
 
 
@@ -341,9 +341,11 @@ def _chosen(tiles: Tiles, judged: _Judged) -> tuple[NDArray[np.bool_], bool]:
     same = _apart(tiles.away, tiles.away[:, best]) < _ALIKE_PX
     if (good & ~same).any():
         return none, extruded
-    beside = np.abs(tiles.origin - tiles.origin[best]).max(axis=1) <= tiles.size
-    chosen = good & beside
-    others = judged.textured & (np.abs(tiles.origin - tiles.origin[best]).max(axis=1) >= tiles.size)
+    distance = np.abs(tiles.origin - tiles.origin[best]).max(axis=1)
+    if extruded and (good & (distance > 2 * tiles.size)).any():
+        return none, extruded
+    chosen = good & (distance <= tiles.size)
+    others = judged.textured & (distance >= tiles.size)
     if others.sum() < _FEWEST_OTHERS or (not extruded and judged.changes[others].mean() < _MOST_CHANGE):
         return none, extruded
     return chosen, extruded
