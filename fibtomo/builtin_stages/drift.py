@@ -22,7 +22,7 @@ from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, measure_slab
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
-from fibtomo.ops.static_region import measure_static
+from fibtomo.ops.static_region import measure_static, thumbnail_binning
 
 
 class EstimateParams(Params):
@@ -232,7 +232,7 @@ register(
         name="drift.anchor",
         kind=Kind.REDUCE,
         params=AnchorParams,
-        needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
+        needs=lambda _p, spec: Needs(bytes_per_voxel=1.0 + 10.0 / thumbnail_binning(spec.shape[1:]) ** 2),
         measure=_thumbnails,
         combine=_anchored,
         produces="drift",

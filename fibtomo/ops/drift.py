@@ -75,7 +75,8 @@ def estimate_drift(
     slow
         "keep" the slow part as the images show it, or replace its straight line by the "expected" slope; "auto"
         takes the line from the geometry of a `Stack` where exactly one motion it allows agrees with the images, and
-        anchors the rest to the sample surface and the trench walls where such are in view; see `anchor_to_face`.
+        anchors the rest to what stands still: a static region that it finds (see `find_static_region`), else the
+        sample surface and the trench walls (see `anchor_to_face`).
     reference_margin_px
         How far the reference may stray from its expected place.
     also_bad

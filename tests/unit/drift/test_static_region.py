@@ -12,8 +12,8 @@ from fibtomo.phantom import describe, make_specimen
 from fibtomo.phantom.fiducial import Fiducial
 
 SHAPE = (200, 240)
-BOX = (20, 76, 120, 184)
-"""Rows and columns of a plate with a cross on slice 0."""
+MIDDLE, SURFACE = 44, 88
+"""Row of the mark and of the surface below it on slice 0."""
 N = 40
 
 
@@ -23,22 +23,22 @@ def motion(seed, jitter_px=0.4):
     return path - path[0]
 
 
-def with_mark(stack, path, seed=0):
-    """Cover a part of every slice by a plate with a cross that moves along `path`."""
-    y0, y1, x0, x1 = BOX
-    rows, cols = np.ogrid[: y1 - y0, : x1 - x0]
-    arms = (np.abs(rows - (y1 - y0) // 2) < 5) | (np.abs(cols - (x1 - x0) // 2) < 5)
-    inner = (np.abs(rows - (y1 - y0) // 2) < 18) & (np.abs(cols - (x1 - x0) // 2) < 20)
-    mark = np.zeros(stack.shape[1:])
-    mark[y0:y1, x0:x1] = gaussian_filter(np.where(arms & inner, 60.0, 190.0), 0.7)
-    plate = np.zeros(mark.shape)
-    plate[y0:y1, x0:x1] = 1.0
-    rng = np.random.default_rng(50 + seed)
+def with_mark(stack, path, columns=(120,), sideways=(0.0,)):
+    """Put a plain layer with crosses over the upper part; each cross drifts sideways by so much per slice."""
+    rows, cols = np.ogrid[-40 : SHAPE[0] + 40, -40 : SHAPE[1] + 40]
+    rng = np.random.default_rng(50)
+    crosses = []
+    for column in columns:
+        y, x = np.abs(rows - MIDDLE), np.abs(cols - column)
+        crosses.append(gaussian_filter(np.where((np.minimum(y, x) < 5) & (np.maximum(y, x) < 18), 130.0, 0.0), 0.7))
     out = stack.copy()
-    for image, move in zip(out, path, strict=True):
-        here = shift(plate, move, order=1) > 0.5
-        seen = shift(mark, move, order=3, mode="nearest") + 10 * rng.normal(size=mark.shape)
-        image[here] = np.clip(np.rint(seen), 0, 255)[here]
+    for k, (image, (dy, dx)) in enumerate(zip(out, path, strict=True)):
+        layer = 190.0 - sum(
+            shift(cross, (dy, dx + k * slope), order=3)[40:-40, 40:-40]
+            for cross, slope in zip(crosses, sideways, strict=True)
+        )
+        end = round(SURFACE + dy)
+        image[:end] = np.clip(np.rint(layer + 10 * rng.normal(size=SHAPE)), 0, 255)[:end]
     return out
 
 
@@ -78,9 +78,8 @@ def test_the_region_lies_on_the_mark(marked):
     stack, truth = marked
     region = searched(stack, truth)
     y0, y1, x0, x1 = region.roi
-    middle = (BOX[0] + BOX[1]) / 2, (BOX[2] + BOX[3]) / 2
-    assert y0 < middle[0] < y1
-    assert x0 < middle[1] < x1
+    assert y0 < MIDDLE < y1
+    assert x0 < 120 < x1
     assert not region.extruded
     assert away(region.path_px, truth).max() < 0.3
 
@@ -89,6 +88,17 @@ def test_the_region_lies_on_the_mark(marked):
 def test_structure_that_changes_holds_no_static_region(lab, wavelength_px):
     truth = motion(2)
     stack = lab.Waves(2, wavelength_px, SHAPE, 120).stack(truth, dz_px=2.0, curtains=0.06)
+    assert searched(stack, truth) is None
+
+
+def test_a_column_zone_in_structure_is_no_mark(lab):
+    """It is as static as a mark, but stands in the face."""
+    truth = motion(8)
+    stack = lab.Waves(8, 30.0, SHAPE, 120).stack(truth, dz_px=2.0)
+    columns = lab.Waves(9, 24.0, SHAPE, 120).stack(truth, columns=0.05)
+    for image, other, (dy, dx) in zip(stack, columns, truth, strict=True):
+        zone = slice(round(50 + dy), round(130 + dy)), slice(round(60 + dx), round(150 + dx))
+        image[zone] = other[zone]
     assert searched(stack, truth) is None
 
 
@@ -134,8 +144,7 @@ def test_what_belongs_to_the_frame_is_refused(lab, jitter_px):
 def test_an_inclined_mark_is_refused(lab):
     """Half of a chevron moves steadily against a specimen that leans nowhere."""
     truth = motion(6)
-    inclined = truth + np.outer(np.arange(N), (0.0, 0.3))
-    stack = with_mark(lab.Waves(6, 30.0, SHAPE, 120).stack(truth, dz_px=2.0), inclined)
+    stack = with_mark(lab.Waves(6, 30.0, SHAPE, 120).stack(truth, dz_px=2.0), truth, sideways=(0.3,))
     drift = Drift(truth, np.linspace(0.1, 1.5, N))
     region = searched(stack, truth)
     assert region is not None
@@ -145,9 +154,8 @@ def test_an_inclined_mark_is_refused(lab):
 
 def test_two_marks_that_move_apart_are_refused(lab):
     truth = motion(7)
-    sideways = np.outer(np.arange(N), (0.0, 0.15))
-    both = with_mark(lab.Waves(7, 30.0, SHAPE, 120).stack(truth, dz_px=2.0), truth + sideways)
-    both = np.roll(with_mark(np.roll(both, -100, axis=1), truth - sideways), 100, axis=1)
+    apart = {"columns": (60, 180), "sideways": (-0.15, 0.15)}
+    both = with_mark(lab.Waves(7, 30.0, SHAPE, 120).stack(truth, dz_px=2.0), truth, **apart)
     assert searched(both, truth) is None
 
 
