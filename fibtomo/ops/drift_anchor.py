@@ -188,7 +188,7 @@ def _jitters_along(places: Float, shifts: Float, noise_px: tuple[float, float]) 
         slow = places - fast[0]
         return float(np.ptp(slow, axis=0).max()) > max(_MOVES_PX, 10 * max(noise_px))
     share = float((fast[0] * fast[1]).sum()) / strength
-    return share - 2 * max(noise_px) / strength**0.5 > _FOLLOWS
+    return bool(share - 2 * max(noise_px) / strength**0.5 > _FOLLOWS)
 
 
 def _usable(drift: Drift) -> Any:
