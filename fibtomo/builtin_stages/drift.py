@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from fibtomo.core.drift import Drift
@@ -15,13 +16,14 @@ from fibtomo.core.volume import Table, VolumeSpec
 from fibtomo.errors import CalibrationError, PipelineError
 from fibtomo.io.shifts import read_shifts, shifts_file
 from fibtomo.ops.drift import motions_allowed
-from fibtomo.ops.drift_anchor import anchor_to_face
+from fibtomo.ops.drift_anchor import anchor_to_face, anchor_to_thumbnails
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
 from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi, patch_binning
 from fibtomo.ops.spectra import binning_of
+from fibtomo.ops.static_region import measure_static, thumbnail_binning
 
 
 class EstimateParams(Params):
@@ -75,7 +77,7 @@ class EstimateParams(Params):
         description="Where the slow part of the motion comes from. auto: its straight line from the geometry where one "
         "motion that it allows is clearly the likeliest and agrees with the images, its bends from the images less "
         "what changing structure explains; keep: as the images show it; reference: the static region, or an error; "
-        "geometry: the expected motion; remove: none. drift.anchor follows edges in view after auto and keep.",
+        "geometry: the expected motion; remove: none. Only after auto does drift.anchor look for what stands still.",
     )
 
     @model_validator(mode="after")
@@ -142,8 +144,8 @@ def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContex
         )
     if params.slow == "reference" and params.reference_roi is None:
         raise PipelineError(
-            "drift.estimate: slow = reference needs reference_roi; to insist on edges of the face, which drift.anchor "
-            "follows, set drift.anchor.edges = required"
+            "drift.estimate: slow = reference needs reference_roi; to insist on what drift.anchor finds by itself, keep "
+            "slow = auto and set drift.anchor.required = true"
         )
     return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 
@@ -205,19 +207,40 @@ register(
 
 
 class AnchorParams(Params):
-    """Take the slow part of the motion from edges of the face that stand still, where `face.find` saw such."""
+    """Take the slow part of the motion from what stands still: a static region, or edges that `face.find` saw."""
 
+    region: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: look for a region that stays the same on every slice while the specimen changes (fiducial "
+        "mark, texture of the protective layer), unless a reference region or places given by hand have decided; off: "
+        "do not.",
+    )
     edges: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: sample surface for y, trench walls for x, unless a reference region or places given by hand "
-        "have decided; off: leave the motion as it is.",
+        description="auto: where no such region is found, sample surface for y, trench walls for x; off: leave the "
+        "edges alone.",
     )
+    required: bool = Field(False, description="Stop where nothing static is found, instead of going on without.")
 
 
-def _anchored(_partials: Sequence[Table], params: AnchorParams, ctx: StageContext) -> Table:
+def _thumbnails(block: Any, params: AnchorParams, ctx: StageContext) -> Table:
+    return measure_static(block[ctx.core_slices]) if params.region == "auto" else {}
+
+
+def _anchored(partials: Sequence[Table], params: AnchorParams, ctx: StageContext) -> Table:
     drift = Drift.from_table(ctx.tables["drift"])
-    face = ctx.tables.get("face", {}) if params.edges == "auto" else {}
-    return anchor_to_face(drift, face).to_table()
+    found = drift
+    if params.region == "auto":
+        thumbs = np.concatenate([p["thumbnails"] for p in partials])
+        found = anchor_to_thumbnails(drift, thumbs, ctx.spec.shape[1:])
+    if found is drift and params.edges == "auto":
+        found = anchor_to_face(drift, ctx.tables.get("face", {}))
+    if found is drift and params.required and not drift.identifiable:
+        raise PipelineError(
+            "drift.anchor: nothing static was found in view, and required = true; give drift.estimate.reference_roi or "
+            "go on without (--set drift.anchor.required=false)"
+        )
+    return found.to_table()
 
 
 register(
@@ -225,12 +248,13 @@ register(
         name="drift.anchor",
         kind=Kind.REDUCE,
         params=AnchorParams,
-        needs=lambda _p, _s: Needs(bytes_per_voxel=1.0),
-        measure=lambda _block, _params, _ctx: {},
+        needs=lambda _p, spec: Needs(bytes_per_voxel=1.0 + 10.0 / thumbnail_binning(spec.shape[1:]) ** 2),
+        measure=_thumbnails,
         combine=_anchored,
         produces="drift",
         refines=True,
         late=("drift", "face"),
         citation="Yuan, Van De Moortèle & Epicier 2021, Ultramicroscopy 228:113265",
+        version=2,
     )
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fibtomo.core.drift_file import BAD, COLUMNS, read_table, write_csv, write_json
+from fibtomo.core.drift_file import BAD, COLUMNS, OPEN, read_table, write_csv, write_json
 from fibtomo.core.drift_quality import DriftQuality
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
@@ -46,6 +46,9 @@ class Drift:
         (n,) remarks per slice, "" where there is none; those of bad slices begin with "bad:".
     identifiable
         False when only the images speak for the slow part, which inclined structure imitates.
+    slow_part
+        Where the slow part comes from: "open" while only the images speak for it and something static may still decide
+        it, else "reference", "geometry", "removed", "kept" (as asked for).
     method
         How it was measured.
     notes
@@ -71,6 +74,7 @@ class Drift:
     bad_slices: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
     identifiable: bool = False
+    slow_part: str = OPEN
     method: str = "given"
     notes: tuple[str, ...] = ()
     quality: DriftQuality | None = None
@@ -160,6 +164,7 @@ class Drift:
             bad_slices=self.bad_slices + finer.bad_slices,
             flags=tuple(_joined(a, b) for a, b in zip(self.flags, finer.flags, strict=True)),
             identifiable=self.identifiable and finer.identifiable,
+            slow_part=", ".join(sorted({*self.slow_part.split(", "), *finer.slow_part.split(", ")} - {OPEN})) or OPEN,
             method=", then ".join(m for m in (self.method, finer.method) if m != _IDENTITY) or _IDENTITY,
             notes=tuple(dict.fromkeys(self.notes + finer.notes)),
             quality=self._quality_then(finer),
@@ -195,6 +200,7 @@ class Drift:
             "bad_slices": list(self.bad_slices),
             "flags": list(self.flags),
             "identifiable": self.identifiable,
+            "slow_part": self.slow_part,
             "method": self.method,
             "notes": list(self.notes),
             "quality": None if self.quality is None else self.quality.to_table(),
@@ -210,6 +216,7 @@ class Drift:
             bad_slices=tuple(int(k) for k in table.get("bad_slices", ())),
             flags=tuple(str(f) for f in table.get("flags", ())),
             identifiable=bool(table.get("identifiable", False)),
+            slow_part=str(table.get("slow_part", OPEN)),
             method=str(table.get("method", "given")),
             notes=tuple(str(t) for t in table.get("notes", ())),
             quality=DriftQuality.from_table(table["quality"]) if table.get("quality") else None,

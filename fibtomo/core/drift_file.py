@@ -17,6 +17,7 @@ Float = NDArray[np.float64]
 
 COLUMNS = ("slice", "file", "z_nm", "dy_px", "dx_px", "sigma", "confidence", "flags")
 BAD = "bad:"
+OPEN = "open"
 FORMAT = "fibtomo drift"
 _ALIASES = {
     "slice": ("slice", "index", "z"),
@@ -30,6 +31,7 @@ def write_csv(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[flo
     """Write the table of a `Drift` as CSV, remarks on the whole stack above the header."""
     with path.open("w", newline="", encoding="utf-8") as handle:
         handle.write(f"# method: {table['method']}\n# identifiable: {'yes' if table['identifiable'] else 'no'}\n")
+        handle.write(f"# slow part: {table['slow_part']}\n")
         handle.writelines(f"# note: {note}\n" for note in table["notes"])
         if table["quality"]:
             handle.write(f"# quality: {json.dumps(_quality_head(table))}\n")
@@ -42,7 +44,13 @@ def write_csv(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[flo
 def write_json(path: Path, table: Table, files: Sequence[str], z_nm: Sequence[float | None]) -> None:
     """Write the table of a `Drift` as JSON, one object per slice."""
     slices = [dict(zip(_names(table), row, strict=True)) for row in _rows(table, files, z_nm)]
-    head = {"format": FORMAT, "method": table["method"], "identifiable": table["identifiable"], "notes": table["notes"]}
+    head = {
+        "format": FORMAT,
+        "method": table["method"],
+        "identifiable": table["identifiable"],
+        "slow_part": table["slow_part"],
+        "notes": table["notes"],
+    }
     if table["quality"]:
         head["quality"] = _quality_head(table)
     lines = ",\n".join(f"  {json.dumps(s, ensure_ascii=False)}" for s in slices)
@@ -150,6 +158,7 @@ def _csv_rows(source: Path) -> "tuple[list[dict[str, Any]], Table]":
     said = dict(r.split(": ", 1) for r in remarks if ": " in r and not r.startswith("note"))
     return rows, {
         "identifiable": said.get("identifiable") == "yes",
+        "slow_part": said.get("slow part", OPEN),
         "method": said.get("method", "given"),
         "notes": [r.removeprefix("note: ") for r in remarks if r.startswith("note: ")],
         "quality": _parsed(said.get("quality", "null"), source),
@@ -169,6 +178,7 @@ def _json_rows(source: Path) -> "tuple[list[dict[str, Any]], Table]":
     head = document if isinstance(document, Mapping) else {}
     return [dict(row) for row in rows], {
         "identifiable": bool(head.get("identifiable", False)),
+        "slow_part": str(head.get("slow_part", OPEN)),
         "method": str(head.get("method", "given")),
         "notes": [str(note) for note in head.get("notes", ())],
         "quality": head.get("quality"),

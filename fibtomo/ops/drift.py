@@ -15,7 +15,7 @@ from fibtomo.core.geometry import Geometry
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
 from fibtomo.errors import FibtomoError, InputError
-from fibtomo.ops.drift_anchor import anchor_to_face
+from fibtomo.ops.drift_anchor import anchor_to_face, anchor_to_region, is_open
 from fibtomo.ops.drift_combine import combine_slabs
 from fibtomo.ops.drift_hand import Move, Override, check_hand
 from fibtomo.ops.drift_measure import DriftOptions, Slow, measure_slab
@@ -25,11 +25,11 @@ from fibtomo.ops.face_measure import measure_faces
 from fibtomo.ops.itk_registration import Metric
 from fibtomo.ops.reference import check_roi
 from fibtomo.ops.slow_motion import ExpectedMotion
+from fibtomo.ops.static_region import StaticRegion, find_static_region, measure_static, probed_slices
 
 Result = TypeVar("Result")
 
 _SLAB_SLICES = 16
-_PROBES = 24
 
 
 def estimate_drift(
@@ -78,12 +78,13 @@ def estimate_drift(
     slope_px_per_slice
         (dy, dx) motion per slice that geometry predicts; the reference region is looked for along it.
     slow
-        Where the slow part (straight line and bends longer than some 30 slices) comes from. "auto": the sample
-        surface and the trench walls where such are in view (see `anchor_to_face`), else the straight line from the
-        geometry of a `Stack` where exactly one motion it allows agrees with the images, and bends as the images show
-        them less what changing structure explains. "reference": the same, and an error where no reference is found.
-        "keep": as the images show it. "geometry": `slope_px_per_slice`, or the motion that the geometry of a `Stack`
-        expects. "remove": no slow motion at all; jitter and jumps stay.
+        Where the slow part (straight line and bends longer than some 30 slices) comes from. "auto": what stands still
+        where such is in view, a static region that it finds (see `find_static_region`), else the sample surface and the
+        trench walls (see `anchor_to_face`); without, the straight line from the geometry of a `Stack` where exactly one
+        motion it allows agrees with the images, and bends as the images show them less what changing structure
+        explains. "reference": the same, and an error where nothing static is found. "keep": as the images show it.
+        "geometry": `slope_px_per_slice`, or the motion that the geometry of a `Stack` expects. "remove": no slow motion
+        at all; jitter and jumps stay.
     reference_margin_px
         How far the reference may stray from its expected place.
     also_bad
@@ -144,13 +145,13 @@ def estimate_drift(
         check_roi(reference_roi, shape[1:])
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
 
-    n, probes = shape[0], _probes(shape[0]) if slow in ("auto", "reference") else []
+    n, probes = shape[0], probed_slices(shape[0]) if slow in ("auto", "reference") else []
 
     def measure(start: int) -> tuple[Table, list[Table]]:
         low, stop = max(0, start - options.halo), min(n, start + _SLAB_SLICES)
         block = read(low, stop)
-        faces = [measure_faces(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
-        return measure_slab(block, low, (start - low, stop - low), options), faces
+        looks = [_look(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
+        return measure_slab(block, low, (start - low, stop - low), options), looks
 
     threads = workers or _cores()
     slabs = _in_threads(measure, range(0, n, _SLAB_SLICES), threads)
@@ -158,7 +159,7 @@ def estimate_drift(
     by_hand = slow == "geometry" and slope_px_per_slice != (0.0, 0.0)
     allowed = [] if by_hand else motions_allowed(getattr(stack, "calibration", None), n)
     drift = combine_slabs(partials, options, allowed)
-    probed = [face for _, faces in slabs for face in faces]
+    probed = [look for _, looks in slabs for look in looks]
     anchored = _anchored(drift, dict(zip(probes, probed, strict=True)), read, shape, threads)
     if slow == "reference" and reference_roi is None and anchored is drift:
         raise InputError(
@@ -168,24 +169,37 @@ def estimate_drift(
     return anchored
 
 
-def _probes(n: int) -> list[int]:
-    """Slices that tell whether the face has edges worth following."""
-    return sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)})
+def _look(slices: Any) -> Table:
+    """What tells whether the slices hold anything static."""
+    return measure_faces(slices) | measure_static(slices)
 
 
 def _anchored(
     drift: Drift, probed: dict[int, Table], read: Callable[[int, int], Any], shape: Sequence[int], workers: int
 ) -> Drift:
-    """Motion anchored to the edges of the face; the slices are read again only if the probed ones show any."""
+    """Motion anchored to what stands still; the slices are read again only if the probed ones show such."""
     n, size = shape[0], (shape[1], shape[2])
     few = [k for k in probed if k not in drift.bad_slices]
-    if len(few) < LEAST_SLICES or drift.identifiable:
+    if len(few) < LEAST_SLICES or not is_open(drift):
         return drift
-    seen = find_face(_joined([probed[k] for k in few]), size, drift.shifts_px[few])
+    looks = _joined([probed[k] for k in few])
+    starts = range(0, n, _SLAB_SLICES)
+    region = find_static_region(looks["thumbnails"], few, drift.shifts_px, size)
+    if region is not None:
+        cuts = _in_threads(lambda z: _cut(region, read, z, n), starts, workers)
+        found = anchor_to_region(drift, region, np.concatenate(cuts))
+        if found is not drift:
+            return found
+    seen = find_face(looks, size, drift.shifts_px[few])
     if not (np.isfinite(seen["surface_row_px"]).any() or np.isfinite(seen["wall_column_px"]).any()):
         return drift
-    slabs = _in_threads(lambda z: measure_faces(read(z, min(n, z + _SLAB_SLICES))), range(0, n, _SLAB_SLICES), workers)
+    slabs = _in_threads(lambda z: measure_faces(read(z, min(n, z + _SLAB_SLICES))), starts, workers)
     return anchor_to_face(drift, find_face(_joined(slabs), size, drift.shifts_px, bad_slices=drift.bad_slices))
+
+
+def _cut(region: StaticRegion, read: Callable[[int, int], Any], start: int, n: int) -> Any:
+    block = read(start, min(n, start + _SLAB_SLICES))
+    return np.stack([region.cut(block[k], start + k) for k in range(len(block))])
 
 
 def _joined(tables: Sequence[Table]) -> Table:

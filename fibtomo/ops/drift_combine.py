@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.core.drift import Drift
+from fibtomo.core.drift import OPEN, Drift
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions, whole_offset
@@ -37,6 +37,7 @@ _ODD_EDGE = 2.0  # likeness lost to what leaves and enters the frame, per share 
 _LEAST_ALIKE = 0.5
 _LOST = 0.05
 _BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
+_SLOW_PART = {"keep": "kept", "geometry": "geometry", "remove": "removed"}
 _ONLY_IMAGES = (
     "Only the images speak for the slow part of the drift: inclined structure would look the same. A static reference "
     "region (reference_roi) decides."
@@ -145,6 +146,7 @@ def combine_slabs(
         bad_slices=tuple(reasons),
         flags=_flags(n, reasons, track, options, levelled.sizes_px, set(pairs.second[periodic].tolist()), remarks),
         identifiable=bool(identifiable),
+        slow_part=_SLOW_PART.get(options.slow, "reference" if identifiable else OPEN),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
         quality=drift_quality(pairs, track, shifts, column),

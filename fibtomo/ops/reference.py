@@ -15,6 +15,7 @@ Roi = tuple[int, int, int, int]
 
 _PATCH_PIXELS = 40_000  # larger patches are binned, so that a stack of them stays small
 _SEARCH_PX = 6.0
+_RING_WIDTH = 1 / 200  # cycles per pixel
 _LEAST_SIGNIFICANCE = 4.5  # over so small a search noise alone reaches about 3
 _MOST_DISAGREEMENT = 5.0
 
@@ -89,7 +90,13 @@ def cut_patch(image: Any, roi: Roi, margin_px: int, offset_px: tuple[int, int] =
 
 
 def track_reference(
-    patches: Any, offsets_px: Float, predicted_px: Float, roi: Roi, margin_px: int, usable: NDArray[np.bool_]
+    patches: Any,
+    offsets_px: Float,
+    predicted_px: Float,
+    roi: Roi,
+    margin_px: int,
+    usable: NDArray[np.bool_],
+    alike: float = np.inf,
 ) -> tuple[Float, Float]:
     """Follow the region through the stack.
 
@@ -108,6 +115,8 @@ def track_reference(
         As given to `cut_patch`.
     usable
         (n,) False for bad slices.
+    alike
+        Coherence from which a view counts although so few waves are in it that the peak cannot stand out.
 
     Returns
     -------
@@ -118,7 +127,8 @@ def track_reference(
     b = patch_binning(roi, margin_px)
     size = (roi[1] - roi[0]) // b, (roi[3] - roi[2]) // b
     margin = margin_px // b
-    band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False)
+    rings = max(_RING_WIDTH, 1.0 / min(size))
+    band = make_band(size, (2.0 / max(size), 0.3), skip_scan_lines=False, ring_width=rings)
     positions, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
     template: SliceSpectrum | None = None
     first: Any = None
@@ -139,7 +149,8 @@ def track_reference(
             template, first, seen, here, last = spectrum, patch, 1, positions[k], int(k)
             continue
         pair = pair_shift(template, spectrum, band, max_shift_px=_SEARCH_PX)
-        if pair.significance < _LEAST_SIGNIFICANCE or pair.disagreement > _MOST_DISAGREEMENT:
+        clear = pair.significance >= _LEAST_SIGNIFICANCE or pair.coherence >= alike
+        if not clear or pair.disagreement > _MOST_DISAGREEMENT:
             continue
         residual = np.array(pair.shift_px)
         positions[k] = offsets_px[k] + (whole + residual) * b

@@ -91,6 +91,7 @@ def make_band(
     band_cycles_per_px: tuple[float, float] | None = None,
     *,
     skip_scan_lines: bool = True,
+    ring_width: float = _RING_WIDTH,
     xp: Any = np,
 ) -> Band:
     """Choose binning, transform size and frequencies for slices of `shape`.
@@ -104,6 +105,8 @@ def make_band(
         to the coherence weights.
     skip_scan_lines
         Leave out what only varies along y: brightness that differs from scan line to scan line.
+    ring_width
+        Cycles per pixel over which coherence is averaged; small images need wide rings to tell it.
     xp
         `numpy` or `cupy`.
 
@@ -119,7 +122,7 @@ def make_band(
     (1, (256, 256), (108, 108))
     """
     limits = None if band_cycles_per_px is None else (float(band_cycles_per_px[0]), float(band_cycles_per_px[1]))
-    return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, xp.__name__)
+    return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, ring_width, xp.__name__)
 
 
 def binning_of(shape: tuple[int, int]) -> int:
@@ -137,7 +140,9 @@ def binning_of(shape: tuple[int, int]) -> int:
 
 
 @lru_cache(maxsize=16)
-def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, module: str) -> Band:
+def _make_band(
+    shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, ring_width: float, module: str
+) -> Band:
     from scipy.fft import next_fast_len
 
     binning = binning_of(shape)
@@ -163,7 +168,7 @@ def _make_band(shape: tuple[int, int], limits: tuple[float, float] | None, skip_
             f"the band {low / binning:.4g} to {high / binning:.4g} cycles per pixel holds too few frequencies of "
             f"slices of {shape[0]} x {shape[1]} pixels; widen it, or leave the drift out with --set drift.estimate=off"
         )
-    _, number = np.unique((radius[keep] / _RING_WIDTH).astype(np.int64), return_inverse=True)
+    _, number = np.unique((radius[keep] / ring_width).astype(np.int64), return_inverse=True)
     rings = int(number.max()) + 1
     ring = np.full(keep.shape, rings)
     ring[keep] = number

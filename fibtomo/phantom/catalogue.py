@@ -5,12 +5,14 @@ from typing import Any
 
 from fibtomo.errors import InputError
 from fibtomo.phantom.capped import Capped
+from fibtomo.phantom.fiducial import Fiducial
 from fibtomo.phantom.packing import InclinedColumns, Particles, Polycrystal
 from fibtomo.phantom.specimens import Layered, NanoporousMetal, Specimen, Tpms
 from fibtomo.phantom.trench import Trench
 
 KINDS: dict[str, type[Specimen]] = {
-    cls.kind: cls for cls in (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped, Trench)
+    cls.kind: cls
+    for cls in (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped, Trench, Fiducial)
 }
 
 
