@@ -37,11 +37,9 @@ def _drift(ctx: StageContext) -> Drift:
 
 def _needs(params: RefineParams, spec: VolumeSpec) -> Needs:
     _lattice(params, spec)
-    # the cropped spectra of overlapping tiles and of the whole, of all slices of a template, in the thinnest block
+    # the cropped spectra of overlapping tiles and of the whole, of all slices that make a template
     slices = 2 * REACH_SLICES + 1
-    return Needs(
-        measure_halo=(REACH_SLICES, REACH_SLICES), bytes_per_voxel=4.5 * slices / min(slices, spec.shape[0]) + 2
-    )
+    return Needs(measure_halo=(REACH_SLICES, REACH_SLICES), bytes_per_voxel=11.0 * slices / min(slices, spec.shape[0]))
 
 
 def _measure(block: Any, params: RefineParams, ctx: StageContext) -> Table:

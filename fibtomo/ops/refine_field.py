@@ -14,7 +14,7 @@ Float = NDArray[np.float64]
 _LENGTHS = (0.125, 0.25, 0.5)  # of smooth fields, in frames
 _AMPLITUDES = np.concatenate([[0.0], np.geomspace(0.7, 16.0, 10)])  # of smooth fields, in scatters of a tile
 _SCATTERS = np.geomspace(0.35, 1.4, 9)  # of a tile, relative to what a plane leaves
-_FORETOLD = 0.3  # share of the tiles' mean square that a field must foretell; chance reaches 0.27 on sound phantoms
+_FORETOLD = 0.35  # share of the tiles' mean square that a field must foretell; chance reaches 0.27 on sound phantoms
 _CLIP = 2.5  # standard deviations from which on a tile's misfit counts no more
 _ANYWHERE_PX2 = 1e4  # variance of the motion of a slice as a whole
 

@@ -26,6 +26,7 @@ REACH_SLICES = 2
 _SMALLEST_PX, _SHARE = 64, 8  # a tile is an eighth of the slice
 _LEAST_PX = 32
 _REACH_PX = 8.0
+_LEAST_CONFIDENCE = 0.5
 _LEAST_SIGNIFICANCE = 3.0  # below, one tile in twenty is off by a pixel
 
 
@@ -145,8 +146,8 @@ def measure_tiles(
     -------
     Table
         Per slice ``whole_slice`` (m,), ``whole_px`` (m, 2) displacement from the template to the slice, ``whole_seen``
-        whether its peak stands out; per tile ``slice``, ``place`` (m, 2) on the lattice, ``shift_px`` (m, 2),
-        ``sigma_px`` (m, 2) standard deviation, ``seen``.
+        whether it can be trusted; per tile ``slice``, ``place`` (m, 2) on the lattice, ``shift_px`` (m, 2),
+        ``sigma_px`` (m, 2) standard deviation, ``seen`` whether its peak stands out.
     """
     out, n = frozenset(bad), len(shifts_px)
     xp = namespace(block)
@@ -180,7 +181,7 @@ def measure_tiles(
     return {
         "whole_slice": np.array([k for k, _ in whole], dtype=np.int64),
         "whole_px": np.array([f.shift_px for _, f in whole]).reshape(-1, 2),
-        "whole_seen": np.array([f.significance > _LEAST_SIGNIFICANCE for _, f in whole], dtype=bool),
+        "whole_seen": np.array([f.confidence > _LEAST_CONFIDENCE for _, f in whole], dtype=bool),
         "slice": np.array([k for k, _, _ in tiles], dtype=np.int64),
         "place": np.array([place for _, place, _ in tiles], dtype=np.int64).reshape(-1, 2),
         "shift_px": np.array([f.shift_px for _, _, f in tiles]).reshape(-1, 2),
