@@ -69,7 +69,7 @@ class Refinement:
 
 
 def refine_drift(
-    stack: Any, drift: Drift, *, model: Model = "translation", tile_px: int | None = None
+    stack: Any, drift: Drift, *, model: Model = "affine", tile_px: int | None = None
 ) -> tuple[Drift, Warp | None]:
     """Refine the motion of a stack by registering each slice to the mean of two slices on either side.
 

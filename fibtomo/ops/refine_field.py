@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ _LENGTHS = (0.125, 0.25, 0.5)  # of smooth fields, in frames
 _AMPLITUDES = np.concatenate([[0.0], np.geomspace(0.7, 16.0, 10)])  # of smooth fields, in scatters of a tile
 _SCATTERS = np.geomspace(0.35, 1.4, 9)  # of a tile, relative to what a plane leaves
 _FORETOLD = 0.35  # share of the tiles' mean square that a field must foretell; chance reaches 0.27 on sound phantoms
+_LEAST_RMS_PX = 0.3  # a field must reach; periodic structure, alike in all of its cells, feigns 0.26
 _CLIP = 2.5  # standard deviations from which on a tile's misfit counts no more
 _ANYWHERE_PX2 = 1e4  # variance of the motion of a slice as a whole
 
@@ -129,7 +131,7 @@ class _Component:
         return found
 
     def field(self, at: Float, length_px: tuple[float, float], amplitude: float) -> tuple[Float, float]:
-        """Expected displacement at places (p, 2) and that of the whole, or zero and NaN if it foretells too little."""
+        """Expected displacement at places (p, 2) and that of the whole, or zero and NaN if it is not proven."""
         none = self.noise + _ANYWHERE_PX2
         inverse = np.linalg.inv(none + amplitude**2 * self.kernel(self.places, length_px, 2))
         missed, missed_without = self._foretold(inverse), self._foretold(np.linalg.inv(none))
@@ -138,9 +140,12 @@ class _Component:
         if left.sum() > (1 - _FORETOLD) * all_of_it.sum():
             return np.zeros(len(at)), np.nan
         weights = inverse @ self.shift
-        return amplitude**2 * self.kernel(at, length_px, 1) @ weights, _ANYWHERE_PX2 * float(weights.sum())
+        found = amplitude**2 * self.kernel(at, length_px, 1) @ weights
+        if np.std(found) < _LEAST_RMS_PX:
+            return np.zeros(len(at)), np.nan
+        return found, _ANYWHERE_PX2 * float(weights.sum())
 
-    def _foretold(self, inverse: Float) -> Float:
+    def _foretold(self, inverse: NDArray[np.floating[Any]]) -> Float:
         """What each tile differs from its prediction by the tiles that share no content with it."""
         weights = inverse @ self.shift
         missed = np.empty_like(weights)
@@ -172,5 +177,5 @@ def _likeliest(
 
 
 def _log_likelihood(values: Float, gain: Float, scatter: float) -> Float:
-    variance = scatter**2 * (1 + _AMPLITUDES[:, None] ** 2 * gain)
+    variance = scatter**2 * np.asarray(1 + _AMPLITUDES[:, None] ** 2 * gain, dtype=np.float64)
     return np.asarray(-0.5 * (np.log(variance) + values**2 / variance).sum(axis=1))

@@ -43,13 +43,12 @@ def shrunk(values: Float, sigma: Float) -> tuple[Float, Float]:
     Parameters
     ----------
     values, sigma
-        (n,) corrections and standard deviations, infinite where nothing was measured. What is left of a sound stack
-        shows that even a correct deviation lets scatter through here and there, so that it is taken somewhat larger.
+        (n,) corrections and standard deviations, infinite where nothing was measured.
 
     Returns
     -------
     value, sigma
-        (n,) expected correction, zero where all of it may be noise, and its standard deviation.
+        (n,) expected correction, zero where it is likelier that there is none, and its standard deviation.
 
     Examples
     --------
@@ -66,7 +65,7 @@ def shrunk(values: Float, sigma: Float) -> tuple[Float, Float]:
     spread = 1 + SIZES**2
     odds, _ = size_odds(np.where(known[:, None], -0.5 * (np.log(spread) + ratio**2 / spread), 0.0))
     kept = SIZES**2 / spread
-    expected = (odds * kept).sum(axis=1)
+    expected = np.where(odds[:, 0] < 0.5, (odds * kept).sum(axis=1), 0.0)
     variance = (odds * (kept + (kept * ratio) ** 2)).sum(axis=1) - (expected * ratio[:, 0]) ** 2
     scale = np.where(known, sigma, 0.0)
     return expected * ratio[:, 0] * scale, np.sqrt(np.maximum(variance, 0.0)) * scale

@@ -6,7 +6,6 @@ and its neighbours are brought to its place by a phase in their spectra, without
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,9 +189,7 @@ def measure_tiles(
     }
 
 
-def _tile_spectra(
-    image: Any, shift_px: Float, lattice: TileLattice, band: Band
-) -> dict[Place | None, SliceSpectrum]:
+def _tile_spectra(image: Any, shift_px: Float, lattice: TileLattice, band: Band) -> dict[Place | None, SliceSpectrum]:
     found: dict[Place | None, SliceSpectrum] = {}
     for place in lattice.places(shift_px):
         y, x = lattice.corner(place, shift_px)
