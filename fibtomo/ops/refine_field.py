@@ -11,11 +11,13 @@ from fibtomo.ops.refine_planes import Planes, SliceTiles
 from fibtomo.ops.refine_shrink import size_odds
 
 Float = NDArray[np.float64]
+Inverse = NDArray[np.floating[Any]]
 
 _LENGTHS = (0.125, 0.25, 0.5)  # of smooth fields, in frames
 _AMPLITUDES = np.concatenate([[0.0], np.geomspace(0.7, 16.0, 10)])  # of smooth fields, in scatters of a tile
 _SCATTERS = np.geomspace(0.35, 1.4, 9)  # of a tile, relative to what a plane leaves
 _FORETOLD = 0.35  # share of the tiles' mean square that a field must foretell; chance reaches 0.27 on sound phantoms
+_FORETOLD_BY_ALL = 0.5  # the same for tiles that share content, in excess of noise; chance exceeds 0.4 in gyroids
 _LEAST_RMS_PX = 0.3  # a field must reach; periodic structure, alike in all of its cells, feigns 0.26
 _CLIP = 2.5  # standard deviations from which on a tile's misfit counts no more
 _ANYWHERE_PX2 = 1e4  # variance of the motion of a slice as a whole
@@ -44,7 +46,8 @@ def smooth_fields(
 
     Every field is a Gaussian process of one of several lengths and amplitudes; how frequent each is in the stack, and
     how much single tiles scatter, is what makes all tiles together likeliest. A field is taken only if it foretells
-    tiles from those with which they share no content: scatter cannot be foretold, however smooth it looks.
+    tiles from those with which they share no content, or very well from all others: scatter cannot be foretold,
+    however smooth it looks.
 
     Parameters
     ----------
@@ -134,10 +137,10 @@ class _Component:
         """Expected displacement at places (p, 2) and that of the whole, or zero and NaN if it is not proven."""
         none = self.noise + _ANYWHERE_PX2
         inverse = np.linalg.inv(none + amplitude**2 * self.kernel(self.places, length_px, 2))
-        missed, missed_without = self._foretold(inverse), self._foretold(np.linalg.inv(none))
-        limit = _CLIP * 1.4826 * np.median(np.abs(missed_without))
-        left, all_of_it = (np.minimum(np.abs(e), limit) ** 2 for e in (missed, missed_without))
-        if left.sum() > (1 - _FORETOLD) * all_of_it.sum():
+        without = np.linalg.inv(none)
+        apart = self._explained(inverse, without, self.sharing)
+        alone = self._explained(inverse, without, np.eye(len(self.shift), dtype=bool))
+        if apart < _FORETOLD and alone < _FORETOLD_BY_ALL:
             return np.zeros(len(at)), np.nan
         weights = inverse @ self.shift
         found = amplitude**2 * self.kernel(at, length_px, 1) @ weights
@@ -145,12 +148,19 @@ class _Component:
             return np.zeros(len(at)), np.nan
         return found, _ANYWHERE_PX2 * float(weights.sum())
 
-    def _foretold(self, inverse: NDArray[np.floating[Any]]) -> Float:
-        """What each tile differs from its prediction by the tiles that share no content with it."""
+    def _explained(self, inverse: Inverse, without: Inverse, left_out: NDArray[np.bool_]) -> float:
+        """Share of the tiles' mean square, outliers clipped, that a field foretells beyond what noise alone does."""
+        missed, missed_without = (self._missed(i, left_out) for i in (inverse, without))
+        limit = _CLIP * 1.4826 * np.median(np.abs(missed_without))
+        left, all_of_it = (np.minimum(np.abs(e), limit) ** 2 for e in (missed, missed_without))
+        return float(1 - left.sum() / max(all_of_it.sum(), 1e-12))
+
+    def _missed(self, inverse: Inverse, left_out: NDArray[np.bool_]) -> Float:
+        """What each tile differs from its prediction by all tiles but those left out for it."""
         weights = inverse @ self.shift
         missed = np.empty_like(weights)
-        for i, sharing in enumerate(self.sharing):
-            block = np.flatnonzero(sharing)
+        for i, row in enumerate(left_out):
+            block = np.flatnonzero(row)
             rest = np.linalg.solve(inverse[np.ix_(block, block)], weights[block])
             missed[i] = rest[np.searchsorted(block, i)]
         return missed
