@@ -171,7 +171,7 @@ def _likeliest(
 ) -> list[tuple[tuple[float, float], float]]:
     """Length and amplitude (in scatters) of the field of every slice that make the tiles of all slices likeliest."""
     modes = [component.modes(lengths) for component in tiles]
-    best, odds = -np.inf, np.empty(0)
+    best, odds = -np.inf, np.zeros((0, 0))
     for scatter in scatter_px * _SCATTERS:
         log = np.array([[_log_likelihood(*mode, scatter) for mode in of_slice] for of_slice in modes])
         # no field is the same for every length: one column stands for it
@@ -187,5 +187,5 @@ def _likeliest(
 
 
 def _log_likelihood(values: Float, gain: Float, scatter: float) -> Float:
-    variance = scatter**2 * np.asarray(1 + _AMPLITUDES[:, None] ** 2 * gain, dtype=np.float64)
+    variance = (1 + np.outer(_AMPLITUDES**2, gain)) * scatter**2
     return np.asarray(-0.5 * (np.log(variance) + values**2 / variance).sum(axis=1))
