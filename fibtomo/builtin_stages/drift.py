@@ -144,8 +144,8 @@ def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContex
         )
     if params.slow == "reference" and params.reference_roi is None:
         raise PipelineError(
-            "drift.estimate: slow = reference needs reference_roi; to insist on what drift.anchor finds by itself, keep "
-            "slow = auto and set drift.anchor.required = true"
+            "drift.estimate: slow = reference needs reference_roi; to insist on what drift.anchor finds by itself, "
+            "keep slow = auto and set drift.anchor.required = true"
         )
     return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 
