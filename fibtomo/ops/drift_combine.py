@@ -16,7 +16,7 @@ from fibtomo.ops.parallax import find_parallax, suspected_parallax
 from fibtomo.ops.reference import track_reference
 from fibtomo.ops.reference_blend import blend_reference
 from fibtomo.ops.slice_quality import find_bad_slices
-from fibtomo.ops.slice_steps import RESCANNED, describe_steps, find_rescanned, likeness
+from fibtomo.ops.slice_steps import RESCANNED, describe_steps, find_rescanned, pair_change
 from fibtomo.ops.slow_motion import (
     PLAUSIBLE_DRIFT_PX,
     AxisLine,
@@ -71,7 +71,7 @@ def combine_slabs(
     reasons = find_bad_slices(column) if automatic else dict.fromkeys(options.bad_slices, "given")
     if automatic and options.method == "correlation":
         reasons = dict.fromkeys(_odd_ones(column), "unlike its neighbours") | reasons
-        again = find_rescanned(likeness(column, np.isin(np.arange(n), list(reasons))))
+        again = find_rescanned(pair_change(column, np.isin(np.arange(n), list(reasons))))
         reasons |= dict.fromkeys(again, RESCANNED)
     reasons |= dict.fromkeys(options.also_bad, "given")
     if reasons and not 0 <= min(reasons) <= max(reasons) < n:

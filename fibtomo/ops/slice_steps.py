@@ -14,6 +14,7 @@ Float = NDArray[np.float64]
 
 RESCANNED = "re-scan: repeats the face of the slice before"
 """Reason of slices that `find_rescanned` names; their motion is known all the same."""
+_OTHER_VIEW = 0.03  # of the side of the frame, by which a pair may have moved to tell a distance
 _LEAST_ALIKE = 0.3  # likeness of neighbours, from which on it tells their distance
 _NEAR = 5  # slices on either side that a step is compared with
 _FEWEST = 8  # steps that must be comparable
@@ -38,20 +39,25 @@ _WINDOW = 21  # slices over which the spread is taken
 _FOCUS_SIDE = 4  # slices averaged on either side of a focus step
 
 
-def likeness(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> Float:
-    """(3, n) change 1 − coherence from the slice one and two before (rows 1, 2); NaN where a slice is bad.
+def pair_change(column: Mapping[str, Any], bad: NDArray[np.bool_]) -> Float:
+    """(3, n) change 1 − coherence from the slice one and two before (rows 1, 2).
+
+    NaN where a slice is bad, and where it has moved so far that other parts of the specimen are in view.
 
     Parameters
     ----------
     column
-        Columns ``first``, ``second`` and ``coherence`` of `fibtomo.ops.drift_measure.measure_slab`.
+        Columns ``first``, ``second``, ``coherence``, ``shift_px`` and ``area_px`` of
+        `fibtomo.ops.drift_measure.measure_slab`.
     bad
         (n,) slices not to use.
     """
     change = np.full((3, len(bad)), np.nan)
     first, second = (np.asarray(column[name], dtype=np.int64) for name in ("first", "second"))
     gap = second - first
-    use = (gap <= 2) & ~bad[first] & ~bad[second]
+    moved = np.abs(np.asarray(column["shift_px"]).reshape(-1, 2)).sum(axis=1)
+    elsewhere = moved > _OTHER_VIEW * np.sqrt(np.maximum(column["area_px"], 1.0))[second]
+    use = (gap <= 2) & ~bad[first] & ~bad[second] & ~elsewhere
     change[gap[use], second[use]] = 1 - np.asarray(column["coherence"], dtype=np.float64)[use]
     return change
 
@@ -64,7 +70,7 @@ def find_rescanned(change: Float) -> list[int]:
     Parameters
     ----------
     change
-        From `likeness`.
+        From `pair_change`.
 
     Examples
     --------
@@ -101,7 +107,7 @@ def find_missing(change: Float, content: Float | None = None, dy_px: Float | Non
     Parameters
     ----------
     change
-        From `likeness`.
+        From `pair_change`.
     content
         (m, n) numbers that tell materials apart, in steps that matter (1 and more).
     dy_px
@@ -296,7 +302,7 @@ def describe_steps(
         )
     detail = (np.asarray(column["detail_y"]) + np.asarray(column["detail_x"])) / 2
     content = np.stack([detail / _FOCUS, np.log(np.maximum(column["contrast"], 1e-30)) / _FOCUS])
-    missing = find_missing(likeness(column, bad), content, shifts_px[:, 0])
+    missing = find_missing(pair_change(column, bad), content, shifts_px[:, 0])
     for k, step in missing.items():
         remarks.setdefault(k, []).append(f"missing slice before this one? (step of {step:.1f} slices)")
     if missing:
