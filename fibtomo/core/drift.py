@@ -46,15 +46,15 @@ class Drift:
         (n,) remarks per slice, "" where there is none; those of bad slices begin with "bad:".
     identifiable
         False when only the images speak for the slow part, which inclined structure imitates.
-    slow_part
-        Where the slow part comes from: "open" while only the images speak for it and something static may still decide
-        it, else "reference", "geometry", "removed", "kept" (as asked for).
     method
         How it was measured.
     notes
         Sentences for the report.
     quality
         How well it aligns the slices, where it was measured.
+    slow_part
+        Where the slow part comes from: "open" while only the images speak for it and something static may still decide
+        it, else "reference", "geometry", "removed", "kept" (as asked for).
 
     Raises
     ------
@@ -74,10 +74,10 @@ class Drift:
     bad_slices: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
     identifiable: bool = False
-    slow_part: str = OPEN
     method: str = "given"
     notes: tuple[str, ...] = ()
     quality: DriftQuality | None = None
+    slow_part: str = OPEN
 
     def __post_init__(self) -> None:
         shifts = np.array(self.shifts_px, dtype=np.float64)

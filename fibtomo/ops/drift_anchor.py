@@ -6,6 +6,7 @@ steadily while nothing drifts. So the bends of the motion are taken from the edg
 images agree with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from fibtomo.core.drift import OPEN, Drift, Float
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
+from fibtomo.ops.drift_combine import ONLY_IMAGES
 from fibtomo.ops.reference_blend import Blend, blend_reference
 from fibtomo.ops.static_region import StaticRegion, find_static_region, probed_slices, thumbnail_binning
 
@@ -21,7 +23,6 @@ _FEWEST_SLICES = 12
 _MOSTLY = 0.6  # of the usable slices must show the edge
 _WITHIN_SIGMA = 3.0
 _MOST_NOISE_PX, _OF_JITTER = 0.35, 0.7
-_ELSE = "Only the images speak"
 _BLIND_PX = 1.0
 _FAST_SLICES = 5
 _TELLING_PX = 0.12  # jitter of the images beyond what errors feign
@@ -46,9 +47,9 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     Returns
     -------
     Drift
-        `identifiable` if both axes are anchored; the same as before where no edge is suitable: seen on too few
-        slices, scattering more than the slices jitter (something that belongs to the frame and not to the specimen),
-        or already followed because a reference region was given.
+        `identifiable` if both axes are anchored, their straight lines too; the same as before where no edge is
+        suitable: seen on too few slices, not jittering with them (something that belongs to the frame and not to the
+        specimen), or the slow part is decided already.
 
     References
     ----------
@@ -71,23 +72,23 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     for axis, letter in enumerate("yx"):
         places[:, axis], sigma[:, axis] = _edge(face, letter, usable)
     blend = blend_reference(drift.shifts_px, places, sigma)
-    shifts, notes, anchored = drift.shifts_px.copy(), list(drift.notes), []
+    shifts, notes, decided = drift.shifts_px.copy(), list(drift.notes), []
     for axis in (0, 1):
-        if not _suits(blend, drift, axis, usable):
+        if not _suits(blend, places, drift, axis, usable):
             continue
-        shifts[:, axis], note = _taken(blend, drift, axis)
+        shifts[:, axis], note, whole = _taken(blend, drift, axis)
         notes.append(note)
-        anchored.append(axis)
-    if not anchored:
+        decided.append(whole)
+    if not decided:
         return drift
-    both = len(anchored) == len("yx")
+    both = sum(decided) == len("yx")
     return replace(
         drift,
         shifts_px=shifts - shifts[0],
         sigma_px=blend.sigma_px.max(axis=1) if both else drift.sigma_px,
         identifiable=both,
         slow_part="reference" if both else OPEN,
-        notes=tuple(notes),
+        notes=tuple(note for note in notes if note != ONLY_IMAGES or not both),
     )
 
 
@@ -152,7 +153,7 @@ def anchor_to_region(drift: Drift, region: StaticRegion, patches: Any, binning: 
         sigma_px=blend.sigma_px.max(axis=1),
         identifiable=True,
         slow_part="reference",
-        notes=(*(t for t in drift.notes if not t.startswith(_ELSE)), note),
+        notes=(*(t for t in drift.notes if t != ONLY_IMAGES), note),
     )
 
 
@@ -178,10 +179,10 @@ def anchor_to_thumbnails(drift: Drift, thumbs: Any, shape: tuple[int, int]) -> D
     return anchor_to_region(drift, region, patches, binning)
 
 
-def _jitters_along(places: Float, shifts: Float, noise_px: tuple[float, float]) -> bool:
-    """Whether a region follows the fast motion of the images; what belongs to the frame does not.
+def _jitters_along(places: Float, shifts: Float, noise_px: Sequence[float], *, still: bool = False) -> bool:
+    """Whether something follows the fast motion of the images; what belongs to the frame does not.
 
-    Where the slices jitter too little to tell, it must move.
+    Where the slices jitter too little to tell, it must move, unless it may be `still`.
     """
     from scipy.ndimage import uniform_filter1d
 
@@ -189,7 +190,7 @@ def _jitters_along(places: Float, shifts: Float, noise_px: tuple[float, float]) 
     strength = float((fast[1] ** 2).sum())
     if strength < fast[1].size * _TELLING_PX**2:
         slow = places - fast[0]
-        return float(np.ptp(slow, axis=0).max()) > max(_MOVES_PX, 10 * max(noise_px))
+        return still or float(np.ptp(slow, axis=0).max()) > max(_MOVES_PX, 10 * max(noise_px))
     share = float((fast[0] * fast[1]).sum()) / strength
     return bool(share - 2 * max(noise_px) / strength**0.5 > _FOLLOWS)
 
@@ -211,17 +212,20 @@ def _edge(face: Table, letter: str, usable: Any) -> tuple[Float, Float]:
     return np.where(seen, place, 0.0), np.where(seen, sigma, np.inf)
 
 
-def _suits(blend: Blend, drift: Drift, axis: int, usable: Any) -> bool:
+def _suits(blend: Blend, places: Float, drift: Drift, axis: int, usable: Any) -> bool:
     """Whether the edge is seen often enough, and jitters as the slices do."""
     if blend.used[:, axis].sum() < max(_FEWEST_SLICES, _MOSTLY * usable.sum()):
+        return False
+    used, along = blend.used[:, axis], slice(axis, axis + 1)
+    if not _jitters_along(places[used, along], drift.shifts_px[used, along], blend.noise_px[along], still=True):
         return False
     steps = np.diff(drift.shifts_px[usable, axis])
     jitter = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2**0.5
     return blend.noise_px[axis] < max(_MOST_NOISE_PX, _OF_JITTER * jitter)
 
 
-def _taken(blend: Blend, drift: Drift, axis: int) -> tuple[Float, str]:
-    """Anchored motion along one axis, and a sentence about it."""
+def _taken(blend: Blend, drift: Drift, axis: int) -> tuple[Float, str, bool]:
+    """Anchored motion along one axis, a sentence about it, and whether its straight line was taken too."""
     n, what = len(drift), _EDGES["yx"[axis]][2]
     lean = blend.lean_px[axis]
     seen = int(blend.used[:, axis].sum())
@@ -230,9 +234,10 @@ def _taken(blend: Blend, drift: Drift, axis: int) -> tuple[Float, str]:
         f"{blend.noise_px[axis]:.2f} px"
     )
     if abs(lean) <= _WITHIN_SIGMA * float(drift.sigma_px[-1]):
-        return blend.shifts_px[:, axis], f"{head}."
+        return blend.shifts_px[:, axis], f"{head}.", True
     kept = blend.shifts_px[:, axis] + lean * np.arange(n) / (n - 1)
-    return kept, (
-        f"{head}; all but the straight line, which differs by {abs(lean):.1f} px over the stack: more than changing "
+    head += (
+        f"; all but the straight line, which differs by {abs(lean):.1f} px over the stack: more than changing "
         f"structure explains, so that the edge may dip or lean. A static region (reference_roi) decides."
     )
+    return kept, head, False

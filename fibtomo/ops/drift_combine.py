@@ -38,7 +38,7 @@ _LEAST_ALIKE = 0.5
 _LOST = 0.05
 _BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
 _SLOW_PART = {"keep": "kept", "geometry": "geometry", "remove": "removed"}
-_ONLY_IMAGES = (
+ONLY_IMAGES = (
     "Only the images speak for the slow part of the drift: inclined structure would look the same. A static reference "
     "region (reference_roi) decides."
 )
@@ -108,7 +108,7 @@ def combine_slabs(
         if not track.measured.all() and expected is not None:
             track = solve_trajectory(n, pairs, expected.shifts_px)
         shifts = track.shifts_px
-        notes.append(_ONLY_IMAGES)
+        notes.append(ONLY_IMAGES)
         if options.slow in ("auto", "reference"):
             shifts, bends = without_walk(shifts, walk.seen)
             shifts = take_lines(shifts, lines, usable)
@@ -118,12 +118,12 @@ def combine_slabs(
                 slow_sigma = np.hypot(slow_sigma, suspected * np.arange(n))
                 notes.append(_parallax_note(suspected))
             agreed = bool(lines) and all(line.agrees for line in lines)
-            notes[1:2] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else _ONLY_IMAGES]
+            notes[1:2] = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else ONLY_IMAGES]
     if options.reference_roi is not None:
         shifts, slow_sigma, identifiable, note = _with_reference(
             shifts, slow_sigma, track, column["patches"], options, usable
         )
-        notes = [note for note in notes if note != _ONLY_IMAGES or not identifiable] + [note]
+        notes = [note for note in notes if note != ONLY_IMAGES or not identifiable] + [note]
     if options.slow in ("geometry", "remove"):
         expected = _expected_slow(options, allowed, n)
         shifts, slow_sigma = replace_slow(shifts, expected, usable), PLAUSIBLE_DRIFT_PX / 3 * np.arange(n)

@@ -22,7 +22,7 @@ Float = NDArray[np.float64]
 EVERY = 4
 """Slices between two measurements."""
 _LEAST_CONFIDENCE = 0.5
-_LEAST_MEASURED = 3
+_LEAST_MEASURED, _LEAST_FOR_SUSPICION = 3, 8  # without geometry chance alone passes for light with fewer
 _SHARE = 1.0  # motion of the whole image over that of dark against bright: 0.8 to 1.35 on phantoms
 _SHARE_ERROR = 0.3
 _LEAST_OF_SHEAR = 0.2
@@ -132,6 +132,8 @@ def suspected_parallax(moves: Float) -> float:
     (0.5, 0.0)
     """
     apart, error = _apart(moves)
+    if np.isfinite(moves).all(axis=1).sum() < _LEAST_FOR_SUSPICION:
+        return 0.0
     return abs(apart) if abs(apart) >= max(_LEAST_SUSPECTED_PX, _LEAST_SIGMA * error) else 0.0
 
 

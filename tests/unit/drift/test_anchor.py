@@ -1,10 +1,13 @@
 """The slow part of the motion from edges of the face: when it is taken, how well, and when not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import fibtomo
 from fibtomo.core.drift import Drift
+from fibtomo.errors import PipelineError
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.phantom import acquire
 
@@ -57,6 +60,23 @@ def test_an_edge_that_belongs_to_the_frame_is_left_alone():
     assert anchor_to_face(drift, still) is drift
 
 
+def test_an_edge_that_scatters_less_than_a_calm_specimen_jitters_is_left_alone_too():
+    rng = np.random.default_rng(1)
+    jitter = 0.25 * rng.normal(size=(60, 2))
+    drift = Drift(jitter + np.outer(np.arange(60) / 60, (1.0, 1.0)), np.linspace(0.1, 1.5, 60))
+    edge = {"surface_row_px": 60 + 0.03 * rng.normal(size=60), "surface_sigma_px": np.full(60, 0.05)}
+    assert anchor_to_face(drift, edge) is drift
+    edge["surface_row_px"] += jitter[:, 0]
+    assert anchor_to_face(drift, edge) is not drift
+
+
+@pytest.mark.parametrize("slow", ["kept", "geometry", "removed", "reference"])
+def test_a_slow_part_that_was_asked_for_stays(slow):
+    _, drift, face = made()
+    asked = replace(drift, slow_part=slow)
+    assert anchor_to_face(asked, face) is asked
+
+
 def test_a_surface_that_dips_gives_its_bends_but_not_its_slope():
     _truth, drift, face = made()
     face["surface_row_px"] = face["surface_row_px"] + 0.4 * np.arange(60)
@@ -64,6 +84,7 @@ def test_a_surface_that_dips_gives_its_bends_but_not_its_slope():
     slope = np.polyfit(np.arange(60), (found.shifts_px - drift.shifts_px)[:, 0], 1)[0]
     assert abs(slope) < 0.01
     assert any("may dip or lean" in note for note in found.notes)
+    assert not found.identifiable
 
 
 def test_too_few_sightings_and_nothing_to_see_change_nothing():
@@ -96,7 +117,17 @@ def test_a_run_anchors_by_itself(tmp_path):
     assert anchored.drift.identifiable
     assert not free.drift.identifiable
     assert away(anchored.drift.shifts_px, run.truth.shifts_px).max() < 0.3
+    asked = ["drift.estimate.slow=keep"]
+    kept = fibtomo.run(run.slices, tmp_path / "d", "drift-only", settings=asked, **facts)
+    assert not kept.drift.identifiable
+    assert kept.drift.slow_part == "kept"
     again = fibtomo.run(
         run.slices, tmp_path / "c", "drift-only", settings=["drift.estimate=off"], tracked=True, **facts
     )
     assert again.drift is None
+
+
+def test_a_run_stops_where_an_anchor_is_required_and_missing(tmp_path, lab):
+    slices = lab.Waves(1).stack(lab.random_walk(24, 0.3, 1))
+    with pytest.raises(PipelineError, match="nothing static was found"):
+        fibtomo.run(slices, tmp_path / "a", "drift-only", settings=["drift.anchor.required=true"], voxel_nm="unknown")

@@ -14,15 +14,15 @@ def make(seed, n=6):
     rng = np.random.default_rng(seed)
     bad = (int(rng.integers(n)),)
     flags = tuple(f"jump of {k}.0 px" if k % 2 else "" for k in range(n))
-    return Drift(
-        rng.normal(size=(n, 2)), rng.random(n), rng.random(n), bad, flags, bool(seed % 2), f"m{seed}", ("note",)
-    )
+    decided = (bool(seed % 2), f"m{seed}", ("note",))
+    witness = ("open", "reference", "geometry")[seed % 3]
+    return Drift(rng.normal(size=(n, 2)), rng.random(n), rng.random(n), bad, flags, *decided, slow_part=witness)
 
 
 def same(a, b, **tolerance):
     for name in ("shifts_px", "sigma_px", "confidence"):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), **{"rtol": 0, "atol": 0, **tolerance})
-    for name in ("bad_slices", "flags", "identifiable", "method", "notes"):
+    for name in ("bad_slices", "flags", "identifiable", "slow_part", "method", "notes"):
         assert getattr(a, name) == getattr(b, name), name
 
 

@@ -187,7 +187,7 @@ def test_slices_are_read_again_only_where_something_stands_out(lab, marked):
     with_one = Counted(marked[0])
     for stack in (plain, with_one):
         fibtomo.estimate_drift(stack, workers=1)
-    assert plain.read_slices < 1.2 * N
+    assert plain.read_slices <= 1.2 * N
     assert with_one.read_slices == plain.read_slices + N
 
 
