@@ -55,6 +55,7 @@ def report_data(
         assumptions=list(record["input"]["assumptions"]),
         evidence=list(record["input"].get("evidence", ())),
         drift=Drift.from_csv(drift_path) if drift_path.is_file() else None,
+        refinement=record["tables"].get("refinement"),
         thickness=record["tables"].get("thickness"),
         face=record["tables"].get("face"),
         slice_files=record["input"]["files"],
@@ -124,6 +125,10 @@ def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}
+    warp = tables.get("warp", {})
+    if "notes" in warp:
+        largest = float(np.abs(np.asarray(warp["nodes_px"])).max(initial=0.0))
+        kept["refinement"] = {"notes": warp["notes"], "flags": warp["flags"], "largest_px": largest}
     return kept
 
 

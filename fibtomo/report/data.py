@@ -26,6 +26,8 @@ class ReportData:
     drift
         Object with ``shifts_px`` (n, 2), ``sigma_px``, ``confidence``, ``bad_slices``, ``identifiable``, ``notes``,
         ``quality``.
+    refinement
+        What `drift.refine` added, or ``None``: ``notes``, ``flags`` per slice, ``largest_px``.
     thickness
         Table of the stage ``thickness.estimate``: ``slice_z_nm``, ``sigma_nm``, ``doubled``, ``missing_before``, …
     face
@@ -70,6 +72,7 @@ class ReportData:
     assumptions: list[str] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
     drift: Any = None
+    refinement: dict[str, Any] | None = None
     thickness: dict[str, Any] | None = None
     face: dict[str, Any] | None = None
     slice_files: list[str] | None = None

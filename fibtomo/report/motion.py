@@ -56,9 +56,23 @@ def drift(data: ReportData) -> Html:
         [tag("p", note) for note in ([notes] if isinstance(notes, str) else notes or ())],
         parts,
         alignment(found, marks, data.pixel_nm),
+        refinement(data.refinement),
         _numbers(shifts, sigma, found),
         _bad_table(bad, found, data.slice_files or []),
     )
+
+
+def refinement(found: dict[str, Any] | None) -> Html | None:
+    """What was added to the motion of single slices, and which of them are flagged."""
+    if found is None:
+        return None
+    flagged = [f"slice {k}: {flag}" for k, flag in enumerate(found["flags"]) if flag]
+    more = f" and {len(flagged) - MOST_BAD} more" if len(flagged) > MOST_BAD else ""
+    listed = f"Flagged: {'; '.join(flagged[:MOST_BAD])}{more}." if flagged else "No slice is flagged."
+    words = (
+        f"Refined against the neighbouring slices, by {number(found['largest_px'], 2)} px at most, beside the curves."
+    )
+    return tag("div", tag("p", words), [tag("p", note) for note in found["notes"]], tag("p", listed))
 
 
 def trust(found: Any) -> str:

@@ -46,6 +46,8 @@ def test_the_resample_uses_what_refinement_found(slices, tmp_path):
     volume = run.volume.compute()
     before, after = (np.std((v[ODD] - v[ODD - 2].astype(float))[20:170, 15:175]) for v in (slices, volume))
     assert after < 0.6 * before
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Refined against the neighbouring slices, by 2." in report
 
 
 def test_declared_memory_covers_the_measured():
