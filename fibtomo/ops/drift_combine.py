@@ -24,6 +24,7 @@ from fibtomo.ops.slow_motion import (
     judge_line,
     replace_slow,
     take_lines,
+    told_by_bends,
 )
 from fibtomo.ops.structure_walk import Walks, measure_walk, real_line_sigma, without_walk
 from fibtomo.ops.trajectory import Pairs, Trajectory, solve_trajectory
@@ -296,11 +297,12 @@ def _gaps_filled(track: Trajectory) -> Float:
 def _end_sigmas(walk: Walks, track: Trajectory) -> list[float]:
     """Spread of the last slice against the first by both estimates, had all of the stack been like its measured part.
 
-    They are off by a factor of three at times, each in its own direction.
+    They are off by a factor of three at times, each in its own direction; few slices see little of the walk.
     """
     measured = int(track.measured.sum())
-    spreads = [float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule)]
-    return [spread * len(track.measured) / measured for spread in spreads]
+    seen, rule = (float(one.sigma_px(measured + 1)[-1]) for one in (walk.seen, walk.rule))
+    told = told_by_bends(len(track.measured) + 1)
+    return [spread * len(track.measured) / measured for spread in (seen**told * rule ** (1 - told), rule)]
 
 
 def _line_sigma(n: int, end_sigma: float, lines: Sequence[AxisLine]) -> Float:

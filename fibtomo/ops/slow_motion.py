@@ -260,7 +260,7 @@ def _weighed(lines: Sequence[AxisLine], sigmas: Float, real_px: float, n: int) -
     drift_px = PLAUSIBLE_DRIFT_PX / 3 * (n - 1)
     structure = np.maximum(sigmas[decided], 1e-6) ** 2
     odds = np.clip((real_px / (_OF_DRIFT * drift_px)) ** 2, _LEAST_ODDS, 1 / _LEAST_ODDS)
-    odds **= min(1.0, (n - 1) / (2 * SLOW_SLICES))  # a short stack shows hardly one bend
+    odds = odds ** told_by_bends(n) ** 2 * told_by_bends(n)  # where little could drift, little is gained by thinking so
     before = odds / (1 + odds)
     still, drifting = (
         np.log(prior) - 0.5 * (np.log(variance) + misfit2 / variance).sum(axis=0)
@@ -274,6 +274,11 @@ def _weighed(lines: Sequence[AxisLine], sigmas: Float, real_px: float, n: int) -
     shares = dict(zip(decided, (real @ drifting) / total, strict=True))
     told = float(drifting.sum()) / total
     return [replace(line, drifts=told, share=float(shares.get(i, 1.0))) for i, line in enumerate(lines)]
+
+
+def told_by_bends(n: int) -> float:
+    """0 to 1: how much the bends of n slices tell of slow motion; a short stack shows hardly one."""
+    return min(1.0, (n - 1) / (2 * SLOW_SLICES))
 
 
 def take_lines(shifts: Float, lines: Sequence[AxisLine], usable: NDArray[np.bool_]) -> Float:
