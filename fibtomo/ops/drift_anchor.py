@@ -15,7 +15,7 @@ import numpy as np
 from fibtomo.core.drift import OPEN, Drift, Float
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
-from fibtomo.ops.drift_combine import ONLY_IMAGES
+from fibtomo.ops.drift_slow import ONLY_IMAGES
 from fibtomo.ops.reference_blend import Blend, blend_reference
 from fibtomo.ops.static_region import StaticRegion, find_static_region, probed_slices, thumbnail_binning
 

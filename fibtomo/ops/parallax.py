@@ -22,7 +22,7 @@ Float = NDArray[np.float64]
 EVERY = 4
 """Slices between two measurements."""
 _LEAST_CONFIDENCE = 0.5
-_LEAST_MEASURED, _LEAST_FOR_SUSPICION = 3, 8  # without geometry chance alone passes for light with fewer
+_LEAST_MEASURED, _LEAST_FOR_SUSPICION = 3, 6  # without geometry chance alone passes for light with fewer
 _SHARE = 1.0  # motion of the whole image over that of dark against bright: 0.8 to 1.35 on phantoms
 _SHARE_ERROR = 0.3
 _LEAST_OF_SHEAR = 0.2

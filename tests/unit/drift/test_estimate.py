@@ -192,13 +192,13 @@ def test_strange_slices_in_a_lattice_are_named_and_do_not_tear_it():
 
 
 def test_light_from_behind_the_face_widens_the_stated_deviation(lab):
-    truth = np.zeros((24, 2))
+    truth = np.zeros((32, 2))
     face = lab.Waves(1).stack(truth, noise=0.0).astype(float)
-    behind = lab.Waves(2, wavelength_px=16.0).stack(np.outer(np.arange(24), (0.6, 0.0)), noise=0.0)
+    behind = lab.Waves(2, wavelength_px=16.0).stack(np.outer(np.arange(32), (0.6, 0.0)), noise=0.0)
     slices = np.where(face > 128, face, 0.2 * face + 0.7 * behind) + np.random.default_rng(0).normal(0, 4, face.shape)
     drift = estimate_drift(np.clip(slices, 0, 255).astype(np.uint8))
     assert any("behind the face" in note for note in drift.notes)
-    assert drift.sigma_px[-1] > 0.2 * 23
+    assert drift.sigma_px[-1] > 0.2 * 31
     plain = estimate_drift(face.astype(np.uint8))
     assert not any("behind the face" in note for note in plain.notes)
 
