@@ -28,6 +28,7 @@ from fibtomo.ops.slow_motion import ExpectedMotion
 from fibtomo.ops.static_region import StaticRegion, find_static_region, measure_static, probed_slices
 
 Result = TypeVar("Result")
+Look = tuple[Table, Table | None]
 
 _SLAB_SLICES = 16
 
@@ -146,11 +147,12 @@ def estimate_drift(
     read = stack.read if hasattr(stack, "read") else lambda a, b: stack[a:b]
 
     n, probes = shape[0], probed_slices(shape[0]) if slow in ("auto", "reference") else []
+    faced = probes[:: max(1, len(probes) // (LEAST_SLICES + 2))]  # edges are wide and show on few slices
 
-    def measure(start: int) -> tuple[Table, list[Table]]:
+    def measure(start: int) -> tuple[Table, list[Look]]:
         low, stop = max(0, start - options.halo), min(n, start + _SLAB_SLICES)
         block = read(low, stop)
-        looks = [_look(block[k - low : k - low + 1]) for k in probes if start <= k < stop]
+        looks = [_look(block[k - low : k - low + 1], k in faced) for k in probes if start <= k < stop]
         return measure_slab(block, low, (start - low, stop - low), options), looks
 
     threads = workers or _cores()
@@ -169,28 +171,31 @@ def estimate_drift(
     return anchored
 
 
-def _look(slices: Any) -> Table:
-    """What tells whether the slices hold anything static."""
-    return measure_faces(slices) | measure_static(slices)
+def _look(one: Any, faced: bool) -> Look:
+    """What tells whether anything static is in view: its thumbnail, and perhaps its edges."""
+    return measure_static(one), measure_faces(one) if faced else None
 
 
 def _anchored(
-    drift: Drift, probed: dict[int, Table], read: Callable[[int, int], Any], shape: Sequence[int], workers: int
+    drift: Drift, probed: dict[int, Look], read: Callable[[int, int], Any], shape: Sequence[int], workers: int
 ) -> Drift:
     """Motion anchored to what stands still; the slices are read again only if the probed ones show such."""
     n, size = shape[0], (shape[1], shape[2])
     few = [k for k in probed if k not in drift.bad_slices]
     if len(few) < LEAST_SLICES or not is_open(drift):
         return drift
-    looks = _joined([probed[k] for k in few])
     starts = range(0, n, _SLAB_SLICES)
-    region = find_static_region(looks["thumbnails"], few, drift.shifts_px, size)
+    thumbnails = _joined([probed[k][0] for k in few])["thumbnails"]
+    region = find_static_region(thumbnails, few, drift.shifts_px, size)
     if region is not None:
         cuts = _in_threads(lambda z: _cut(region, read, z, n), starts, workers)
         found = anchor_to_region(drift, region, np.concatenate(cuts))
         if found is not drift:
             return found
-    seen = find_face(looks, size, drift.shifts_px[few])
+    faces = {k: face for k in few if (face := probed[k][1]) is not None}
+    if len(faces) < LEAST_SLICES:
+        return drift
+    seen = find_face(_joined(list(faces.values())), size, drift.shifts_px[list(faces)])
     if not (np.isfinite(seen["surface_row_px"]).any() or np.isfinite(seen["wall_column_px"]).any()):
         return drift
     slabs = _in_threads(lambda z: measure_faces(read(z, min(n, z + _SLAB_SLICES))), starts, workers)
