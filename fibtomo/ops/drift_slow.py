@@ -40,6 +40,16 @@ _STRAIGHT_FROM_GEOMETRY = (
 )
 _BLIND_PX = 1.0  # a reference that tells a shift no better says nothing
 _LEAST_MEASURED = 0.1  # fraction of the steps from which on the images have a say in the mean motion
+_COLUMNS = (
+    "Hardly anything changes through the stack (columns, channels): all of the steady motion that the images show may "
+    "be the lean of the structure."
+)
+_FEWEST_PAIRS = 6
+_ALIKE, _GROWS, _NOTHING = (
+    0.2,
+    1.7,
+    1e-3,
+)  # change from slice to slice; where structure changes, over two 3 to 4 times it
 _MOSTLY = 0.5  # of the usable slices must show the reference
 
 
@@ -133,13 +143,18 @@ def _by_images(
     expected = lines[0].expected if lines else None
     if not track.measured.all() and expected is not None:
         track = solve_trajectory(n, pairs, expected.shifts_px)
+    notes: list[str] = []
+    if _unchanging(column, pairs):
+        line = np.abs([np.polyfit(np.arange(n)[usable], seen[usable, axis], 1)[0] for axis in (0, 1)])
+        sigma = np.hypot(sigma, line.max() * np.arange(n))
+        notes.append(_COLUMNS)
     if options.slow not in ("auto", "reference"):
-        return Decision(track, track.shifts_px, sigma, (ONLY_IMAGES,))
+        return Decision(track, track.shifts_px, sigma, (*notes, ONLY_IMAGES))
     shifts, bends = without_walk(track.shifts_px, walk.seen)
     shifts = take_lines(shifts, lines, usable)
     sigma = np.hypot(bends, _line_sigma(n, max([sigma[-1], *(line.sigma_px for line in lines)]), lines))
     agreed = bool(lines) and all(line.agrees for line in lines)
-    notes = [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else ONLY_IMAGES]
+    notes += [*(line.text(n) for line in lines), _STRAIGHT_FROM_GEOMETRY if agreed else ONLY_IMAGES]
     suspected = 0.0 if allowed else suspected_parallax(column["dark_px"])
     if suspected:
         sigma = np.hypot(sigma, suspected * np.arange(n))
@@ -215,6 +230,16 @@ def _gaps_filled(track: Trajectory) -> Float:
     steps = np.diff(track.shifts_px, axis=0)
     steps[~track.measured] = np.median(steps[track.measured], axis=0)
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+
+
+def _unchanging(column: Mapping[str, Any], pairs: Pairs) -> bool:
+    """Whether slices two apart are as alike as neighbours: columns or channels through the whole stack."""
+    trusted = pairs.weight > 0
+    near, far = (1 - column["coherence"][trusted & (pairs.second - pairs.first == gap)] for gap in (1, 2))
+    if min(len(near), len(far)) < _FEWEST_PAIRS:
+        return False
+    once, twice = float(np.median(near)), float(np.median(far))
+    return once < _ALIKE and twice < _GROWS * once + _NOTHING
 
 
 def _end_sigmas(walk: Walks, track: Trajectory) -> list[float]:

@@ -20,6 +20,7 @@ from fibtomo.phantom.specimens import NanoporousMetal, Tpms
 def test_fast_motion_is_found_to_a_tenth_of_a_pixel(moderate, lab):
     for slices, truth in moderate:
         drift = estimate_drift(slices)
+        assert not any("may be the lean" in note for note in drift.notes)
         error = drift.shifts_px - truth
         assert lab.rms(lab.high_frequency(error)) <= 0.08
         assert lab.rms(np.diff(error, axis=0)) <= 0.10
@@ -85,6 +86,8 @@ def test_inclined_columns_are_not_passed_off_as_known_drift(lab):
     assert drift.shifts_px[-1, 0] == pytest.approx(9.0, abs=0.3)
     assert not drift.identifiable
     assert any("inclined" in note for note in drift.notes)
+    assert any("may be the lean" in note for note in drift.notes)
+    assert drift.undecided_px == pytest.approx(9, rel=0.2)
 
 
 @pytest.mark.parametrize("in_a_row", [2, 3])
