@@ -54,7 +54,8 @@ class Drift:
         How well it aligns the slices, where it was measured.
     slow_part
         Where the slow part comes from: "open" while only the images speak for it and something static may still decide
-        it, else "reference", "geometry", "removed", "kept" (as asked for).
+        it, "unchanging" where hardly anything changes through the stack, so that a mark may, but no edge of the face;
+        else "reference", "geometry", "removed" or "kept" (as asked for).
 
     Raises
     ------

@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 
 COLUMNS = ("slice", "file", "z_nm", "dy_px", "dx_px", "sigma", "confidence", "flags")
 BAD = "bad:"
-OPEN = "open"
+OPEN, UNCHANGING = "open", "unchanging"
 FORMAT = "fibtomo drift"
 _ALIASES = {
     "slice": ("slice", "index", "z"),

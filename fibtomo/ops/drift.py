@@ -11,6 +11,7 @@ import numpy as np
 
 from fibtomo.backend.array import as_array
 from fibtomo.core.drift import Drift
+from fibtomo.core.drift_file import UNCHANGING
 from fibtomo.core.geometry import Geometry
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.volume import Calibration, Sourced, Table
@@ -193,7 +194,7 @@ def _anchored(
         if found is not drift:
             return found
     faces = {k: face for k in few if (face := probed[k][1]) is not None}
-    if len(faces) < LEAST_SLICES:
+    if len(faces) < LEAST_SLICES or drift.slow_part == UNCHANGING:
         return drift
     seen = find_face(_joined(list(faces.values())), size, drift.shifts_px[list(faces)])
     if not (np.isfinite(seen["surface_row_px"]).any() or np.isfinite(seen["wall_column_px"]).any()):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fibtomo.core.drift import OPEN, Drift, Float
+from fibtomo.core.drift import Drift, Float
+from fibtomo.core.drift_file import OPEN, UNCHANGING
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.drift_slow import ONLY_IMAGES
@@ -49,7 +50,7 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     Drift
         `identifiable` if both axes are anchored, their straight lines too; the same as before where no edge is
         suitable: seen on too few slices, not jittering with them (something that belongs to the frame and not to the
-        specimen), or the slow part is decided already.
+        specimen), the slow part is decided already, or hardly anything changes through the stack.
 
     References
     ----------
@@ -65,7 +66,7 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
     (True, False)
     """
     n = len(drift)
-    if not is_open(drift):
+    if not is_open(drift) or drift.slow_part == UNCHANGING:  # gaps between columns look like edges of the face
         return drift
     usable = _usable(drift)
     places, sigma = np.zeros((n, 2)), np.full((n, 2), np.inf)
@@ -94,7 +95,7 @@ def anchor_to_face(drift: Drift, face: Table) -> Drift:
 
 def is_open(drift: Drift) -> bool:
     """Whether the slow part may be taken from elsewhere: no reference and no hand has decided it."""
-    undecided = drift.slow_part == OPEN and not drift.identifiable and bool(drift.sigma_px[1:].all())
+    undecided = drift.slow_part in (OPEN, UNCHANGING) and not drift.identifiable and bool(drift.sigma_px[1:].all())
     return undecided and len(drift) >= _FEWEST_SLICES
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.core.drift import OPEN, Drift
+from fibtomo.core.drift import Drift
+from fibtomo.core.drift_file import OPEN, UNCHANGING
 from fibtomo.errors import InputError
 from fibtomo.ops.drift_hand import check_hand, level_breaks, pin
 from fibtomo.ops.drift_measure import DriftOptions
 from fibtomo.ops.drift_quality import drift_quality
-from fibtomo.ops.drift_slow import decide_slow
+from fibtomo.ops.drift_slow import Decision, decide_slow
 from fibtomo.ops.loop_scatter import widened_by_loops
 from fibtomo.ops.slice_quality import find_bad_slices
 from fibtomo.ops.slice_steps import RESCANNED, describe_steps, find_rescanned, pair_change
@@ -84,11 +85,15 @@ def combine_slabs(
         bad_slices=tuple(reasons),
         flags=_flags(n, reasons, track, options, levelled.sizes_px, set(pairs.second[periodic].tolist()), remarks),
         identifiable=slow.identifiable,
-        slow_part=_SLOW_PART.get(options.slow, "reference" if slow.identifiable else OPEN),
+        slow_part=_SLOW_PART.get(options.slow) or _witness(slow),
         method=f"{options.method}, offsets {', '.join(map(str, options.gaps))}",
         notes=tuple(notes),
         quality=drift_quality(pairs, track, shifts, column),
     )
+
+
+def _witness(slow: Decision) -> str:
+    return "reference" if slow.identifiable else UNCHANGING if slow.unchanging else OPEN
 
 
 def _bad_slices(column: Mapping[str, Any], options: DriftOptions) -> dict[int, str]:

@@ -67,6 +67,8 @@ class Decision:
         Sentences for the report.
     identifiable
         Whether a static reference decided both axes.
+    unchanging
+        Whether hardly anything changes through the stack.
     """
 
     track: Trajectory
@@ -74,6 +76,7 @@ class Decision:
     sigma_px: Float
     notes: tuple[str, ...]
     identifiable: bool = False
+    unchanging: bool = False
 
 
 def decide_slow(
@@ -144,12 +147,13 @@ def _by_images(
     if not track.measured.all() and expected is not None:
         track = solve_trajectory(n, pairs, expected.shifts_px)
     notes: list[str] = []
-    if _unchanging(column, pairs):
+    unchanging = _unchanging(column, pairs)
+    if unchanging:
         line = np.abs([np.polyfit(np.arange(n)[usable], seen[usable, axis], 1)[0] for axis in (0, 1)])
         sigma = np.hypot(sigma, line.max() * np.arange(n))
         notes.append(_COLUMNS)
     if options.slow not in ("auto", "reference"):
-        return Decision(track, track.shifts_px, sigma, (*notes, ONLY_IMAGES))
+        return Decision(track, track.shifts_px, sigma, (*notes, ONLY_IMAGES), unchanging=unchanging)
     shifts, bends = without_walk(track.shifts_px, walk.seen)
     shifts = take_lines(shifts, lines, usable)
     sigma = np.hypot(bends, _line_sigma(n, max([sigma[-1], *(line.sigma_px for line in lines)]), lines))
@@ -159,7 +163,7 @@ def _by_images(
     if suspected:
         sigma = np.hypot(sigma, suspected * np.arange(n))
         notes.append(_parallax_note(suspected))
-    return Decision(track, shifts, sigma, tuple(notes))
+    return Decision(track, shifts, sigma, tuple(notes), unchanging=unchanging)
 
 
 def _assumed_motion(allowed: Sequence[ExpectedMotion]) -> ExpectedMotion | None:

@@ -10,6 +10,7 @@ from fibtomo.core.drift import Drift
 from fibtomo.errors import PipelineError
 from fibtomo.ops.drift_anchor import anchor_to_face
 from fibtomo.phantom import acquire
+from fibtomo.phantom.packing import InclinedColumns
 
 ARTEFACTS = {"drift": True, "jitter": True, "curtains": True, "flicker": True, "noise": True, "shading": True}
 WALLED = {"kind": "trench", "surface_nm": 350.0, "left_nm": 150.0, "right_nm": 1250.0, "waviness_nm": 8.0}
@@ -70,7 +71,7 @@ def test_an_edge_that_scatters_less_than_a_calm_specimen_jitters_is_left_alone_t
     assert anchor_to_face(drift, edge) is not drift
 
 
-@pytest.mark.parametrize("slow", ["kept", "geometry", "removed", "reference"])
+@pytest.mark.parametrize("slow", ["kept", "geometry", "removed", "reference", "unchanging"])
 def test_a_slow_part_that_was_asked_for_stays(slow):
     _, drift, face = made()
     asked = replace(drift, slow_part=slow)
@@ -107,6 +108,13 @@ def test_walls_and_surface_are_found_by_themselves(seed):
     found = fibtomo.estimate_drift(run.slices)
     assert found.identifiable
     assert away(found.shifts_px, run.truth.shifts_px).max() < 0.3
+
+
+def test_gaps_between_columns_are_no_surface():
+    run = acquire(InclinedColumns(greys=(0.28, 0.72)), shape=(40, 256, 320), artefacts=ARTEFACTS, oversample=2)
+    error = fibtomo.estimate_drift(run.slices).shifts_px - run.truth.shifts_px
+    assert np.std(error[:, 0]) < 0.12
+    assert np.std(np.diff(error[:, 1])) < 0.05
 
 
 def test_a_run_anchors_by_itself(tmp_path):
