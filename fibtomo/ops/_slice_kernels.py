@@ -77,3 +77,22 @@ def windowed(image: Array, wy: Array, wx: Array) -> tuple[Array, Array]:
                 profile[j] += line[j]
                 line[j] = 0
     return out, profile
+
+
+@_compiled
+def rows_of_same_noise(image: Array, previous: Array, step: int, same: float) -> tuple[int, int]:
+    """Sampled rows that vary in both slices, and those whose second differences along x are as alike as `same`."""
+    varies = alike = 0
+    for y in range(0, image.shape[0], step):
+        aa = bb = ab = 0.0
+        for x in range(2, image.shape[1]):
+            a = np.float64(image[y, x]) - 2.0 * np.float64(image[y, x - 1]) + np.float64(image[y, x - 2])
+            b = np.float64(previous[y, x]) - 2.0 * np.float64(previous[y, x - 1]) + np.float64(previous[y, x - 2])
+            aa += a * a
+            bb += b * b
+            ab += a * b
+        size = (aa * bb) ** 0.5
+        if size > 0:
+            varies += 1
+            alike += ab > same * size
+    return varies, alike

@@ -116,6 +116,11 @@ def repeated_rows(image: Any, previous: Any, step: int = 1) -> float:
     >>> repeated_rows(image, other)
     0.25
     """
+    if _compilable(image) and _compilable(previous):
+        from fibtomo.ops._slice_kernels import rows_of_same_noise
+
+        varying, same = rows_of_same_noise(image, previous, step, _SAME_NOISE)
+        return same / max(varying, 1)
     a, b = (_bend(slice_[::step]) for slice_ in (image, previous))
     size = to_host((a * a).sum(axis=1) * (b * b).sum(axis=1)) ** 0.5
     varies = size > 0

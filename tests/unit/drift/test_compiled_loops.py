@@ -26,6 +26,10 @@ def test_pixels_are_counted_as_by_numpy(dtype):
     share = slice_pixels.repeated_share(image, other)
     assert share == slice_pixels.repeated_share(plain(image), other)
     assert 0.3 < share < 0.6
+    copied = np.where(np.arange(130)[:, None] < 60, image // 2 + 3, image[::-1])
+    rows = slice_pixels.repeated_rows(image, copied, 2)
+    assert rows == slice_pixels.repeated_rows(plain(image), copied, 2)
+    assert 0.3 < rows < 0.6
     windows = np.linspace(0, 1, 130), np.linspace(1, 0, 97)
     for seen, same in zip(
         slice_pixels.windowed(image, *windows), slice_pixels.windowed(plain(image), *windows), strict=True
