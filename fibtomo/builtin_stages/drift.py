@@ -103,6 +103,11 @@ def _overrides(params: EstimateParams) -> tuple[Override, ...]:
 
 def _check(params: EstimateParams, spec: VolumeSpec) -> None:
     check_hand(spec.shape[0], _overrides(params), params.also_bad, params.breaks)
+    if params.slow == "reference" and params.reference_roi is None:
+        raise PipelineError(
+            "drift.estimate: slow = reference needs reference_roi; to insist on what drift.anchor finds by itself, "
+            "keep slow = auto and set drift.anchor.required = true"
+        )
 
 
 def _geometric_slope(ctx: StageContext) -> tuple[float, float]:
@@ -141,11 +146,6 @@ def _combine(partials: Sequence[Table], params: EstimateParams, ctx: StageContex
         raise PipelineError(
             "drift.estimate: slow = geometry needs an expected slope; give slope_px_per_slice or the geometry "
             "(--voxel-nm, --column-angle-deg, --tilt-corrected, --tracked)"
-        )
-    if params.slow == "reference" and params.reference_roi is None:
-        raise PipelineError(
-            "drift.estimate: slow = reference needs reference_roi; to insist on what drift.anchor finds by itself, "
-            "keep slow = auto and set drift.anchor.required = true"
         )
     return combine_slabs(partials, _options(params, ctx, _overrides(params)), allowed).to_table()
 

@@ -55,10 +55,11 @@ def test_reference_follows_the_geometric_shear(lab):
     assert np.abs(table["shifts_px"] - truth).max() < 0.2
 
 
-@pytest.mark.parametrize(("slow", "needs"), [("geometry", "expected slope"), ("reference", "reference_roi")])
-def test_what_is_asked_for_must_be_there(moderate, slow, needs):
-    with pytest.raises(PipelineError, match=needs):
-        run(moderate[0][0][:4], 4, slow=slow)
+def test_what_is_asked_for_must_be_there(moderate):
+    with pytest.raises(PipelineError, match="expected slope"):
+        run(moderate[0][0][:4], 4, slow="geometry")
+    with pytest.raises(PipelineError, match="reference_roi"):
+        STAGE.check(STAGE.params(slow="reference"), VolumeSpec((4, 256, 256), "uint8"))
 
 
 @pytest.mark.parametrize("values", [{"offsets": (2,)}, {"band_cycles_per_px": (0.3, 0.1)}, {"offsets": (1, 40)}])
