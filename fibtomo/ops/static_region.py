@@ -29,6 +29,8 @@ _TILES_ACROSS = (8, 5)  # along the shorter side
 _LEAST_TILE_PX = 20
 _REACH = 0.1  # of a tile, to either side of the expected place
 _HIGHEST = 0.3  # cycles per binned pixel
+_LEAST_SIDE_PX = 32  # of the slices; there are plain corners of tissue as large as smaller ones
+_FEWEST_SLICES = 30  # over fewer, much of any specimen stays alike
 _FEWEST_PROBES, _FEWEST_OTHERS = 20, 6
 _CLEAR = 0.5  # likeness of neighbouring views of a tile that shows more than noise
 _STAYS, _AT_LEAST = 0.9, 0.75  # of that likeness, between far views, and of the odd one
@@ -278,11 +280,15 @@ def find_static_region(
         Nothing where no region stands out.
     """
     b, at = thumbnail_binning(shape), np.asarray(probes)
-    if len(at) < _FEWEST_PROBES or min(thumbs.shape[1:]) < 2 * _LEAST_TILE_PX:
+    too_few = len(shifts_px) < _FEWEST_SLICES or len(at) < _FEWEST_PROBES
+    if too_few or min(thumbs.shape[1:]) < 2 * _LEAST_TILE_PX:
         return None
     motion = (shifts_px[at] - shifts_px[at[0]]) / b
     for across in _TILES_ACROSS:
-        tiles = follow_tiles(thumbs, motion, max(_LEAST_TILE_PX, 2 * round(min(thumbs.shape[1:]) / across / 2)))
+        side = max(_LEAST_TILE_PX, 2 * round(min(thumbs.shape[1:]) / across / 2))
+        if side * b < _LEAST_SIDE_PX:
+            continue
+        tiles = follow_tiles(thumbs, motion, side)
         found = None if tiles is None else _stands_out(tiles)
         if found is not None and lies_aside(thumbs, motion + found[1], found[0]):
             (y0, y1, x0, x1), away, extruded = found

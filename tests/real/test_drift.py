@@ -65,3 +65,11 @@ def test_the_mover_is_exact_between_pixels(bench):
     margin = (96 - still.shape[1]) // 2, (128 - still.shape[2]) // 2
     wanted = waves[:, margin[0] : 96 - margin[0], margin[1] : 128 - margin[1]]
     np.testing.assert_allclose(shaken[:, 8:-8, 8:-8], wanted[:, 8:-8, 8:-8], atol=0.05)
+
+
+def test_tissue_holds_nothing_static(slices):
+    rows, cols = slices.shape[1:]
+    for cut in (0, rows // 8, rows // 5):
+        drift = estimate_drift(slices[:, cut:, : cols - cut])
+        assert not drift.identifiable
+        assert not any("static region was found" in note for note in drift.notes)
