@@ -61,12 +61,12 @@ class Faces:
         return np.clip(np.rint(255 * counted), 0, 255).astype(np.uint8)
 
 
-def image_faces(case: str, seed: int, cache: Path) -> Faces:
+def image_faces(case: str, seed: int, cache: Path | None) -> Faces:
     """Image the specimen of a case, without noise."""
     specimen, condition = CASES[case]
     noise = CONDITIONS[condition].artefacts.get("noise", {})
-    path = cache / f"faces-{case.replace(' ', '_')}-{seed}.npz"
-    if path.exists():
+    path = None if cache is None else cache / f"faces-{case.replace(' ', '_')}-{seed}.npz"
+    if path is not None and path.exists():
         with np.load(path) as stored:
             return Faces(stored["signal"].astype(np.float32), stored["shifts"], noise)
     if specimen == "across z":
@@ -85,8 +85,9 @@ def image_faces(case: str, seed: int, cache: Path) -> Faces:
         signal = np.where(pore, 0.12 * signal + 0.1, signal)
     else:
         signal, shifts = _acquired(specimen, condition, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, signal=signal.astype(np.float16), shifts=shifts)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, signal=signal.astype(np.float16), shifts=shifts)
     return Faces(signal.astype(np.float32), shifts, noise)
 
 
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--sets", nargs="*", default=[*SETS, "gaps", "sound"])
-    parser.add_argument("--cache", type=Path, default=Path("benchmark-stacks"))
+    parser.add_argument("--cache", type=Path, help="folder that keeps the imaged faces")
     parser.add_argument("--details", action="store_true", help="print every miss and false alarm")
     options = parser.parse_args()
     found: dict[str, list[bool]] = defaultdict(list)
