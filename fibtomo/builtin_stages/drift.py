@@ -211,9 +211,9 @@ class AnchorParams(Params):
 
     region: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: look for a region that stays the same on every slice while the specimen changes (fiducial "
-        "mark, texture of the protective layer), unless a reference region or places given by hand have decided; off: "
-        "do not.",
+        description="auto: look for a region that stays the same on every slice while the specimen changes (mark on "
+        "the protective layer or beside the face), unless a reference region, places given by hand or `slow` have "
+        "decided; off: do not.",
     )
     edges: Literal["auto", "off"] = Field(
         "auto",

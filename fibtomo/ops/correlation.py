@@ -144,9 +144,8 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
         shift, rings = _climb(cross, weights, highest, ring_moments(cross, highest, band), slope, band)
     height = float(weights @ rings[0])
     rival, rival_shift = _rival(surface, shift, height, band, reach)
-    while (
-        rival > _AS_GOOD and np.abs(shift).max() > _LOBE_PX
-    ):  # a lattice: of equal peaks the one next to rest is meant
+    # a lattice: of equal peaks the one next to rest is meant
+    while rival > _AS_GOOD and np.abs(shift).max() > _LOBE_PX:
         box = _NEARER * float(np.abs(shift).max())
         near = _peak(surface, band, (min(box, reach[0]), min(box, reach[1])))
         slope_there = _overlap_slope(near, a, b)
