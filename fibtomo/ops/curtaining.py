@@ -7,7 +7,9 @@ import numpy as np
 from fibtomo.backend.array import as_array, namespace, to_dtype
 from fibtomo.errors import InputError
 from fibtomo.ops.padding import inside_padding
-from fibtomo.ops.stripes import Array, StripeField, in_stripe_frame, stripe_field, stripe_slope
+from fibtomo.ops.stripe_direction import stripe_slope
+from fibtomo.ops.stripe_frame import in_stripe_frame
+from fibtomo.ops.stripes import Array, StripeField, stripe_field
 from fibtomo.ops.wavelet_fft import wavelet_stripes
 
 Method = Literal["auto", "gradient", "wavelet_fft"]

@@ -1,5 +1,7 @@
 """What of a suspected stripe field may be called stripes, octave by octave across the stripes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import fft, namespace, to_host
+from fibtomo.ops.stripe_frame import BAND_ROWS
 
 Array = Any
 Float = NDArray[np.float64]
@@ -22,37 +25,78 @@ COHERENCE = 0.3
 TINY = float(np.finfo(np.float64).tiny)
 
 
-def keep_stripes(bands: Array, null: Array, length_px: float, band_rows: int) -> tuple[Array, float]:
-    """Scale each octave of `bands` (band, x) to its share of stripes; also the stripe index.
+@dataclass(frozen=True)
+class Profiles:
+    """Suspected stripes of a plane.
 
-    An octave passes when its power exceeds that of `null` (band, y), the same estimate made across the stripes
-    (spectral subtraction), and when the excess is coherent along the stripes.
+    Attributes
+    ----------
+    bands
+        (band, x) profile of each band of rows, smoothed along the bands by a Gaussian.
+    null
+        (band, y) the same estimate made across the stripes: what structure and noise alone leave in it.
+    best
+        (band, x) the profiles to subtract, where they are not `bands` themselves.
+    """
+
+    bands: Array
+    null: Array
+    best: Array | None = None
+
+
+def keep_stripes(estimates: Sequence[Profiles], length_px: float) -> tuple[Array, float]:
+    """Profiles (band, x) with each octave scaled to its share of stripes; also the stripe index.
+
+    An octave of an estimate passes when its power exceeds that of the null (spectral subtraction), and when the excess
+    is coherent along the stripes. Several estimates are weighted in each octave by how little their nulls hold.
 
     Parameters
     ----------
-    bands, null
-        Profiles across and along the stripes, smoothed over `length_px` (standard deviation).
-    band_rows
-        Rows from one band to the next.
+    estimates
+        Of one plane.
+    length_px
+        Standard deviation of the smoothing along the stripes.
     """
-    spectrum = fft(bands).dct(bands, axis=1, norm="ortho")
+    spectra, verdicts = [], []
+    for e in estimates:
+        spectrum = fft(e.bands).dct(e.bands, axis=1, norm="ortho")
+        verdicts.append(_verdict(spectrum, fft(e.null).dct(e.null, axis=1, norm="ortho"), length_px))
+        spectra.append(spectrum if e.best is None else fft(e.best).dct(e.best, axis=1, norm="ortho"))
+    octaves = min(len(v.gain) for v in verdicts)
+    trust = np.array([(v.gain[:octaves] > 0) / np.maximum(v.floor[:octaves], TINY) for v in verdicts])
+    share = trust / np.maximum(trust.sum(axis=0), TINY)
+    kept = [_weighted_octaves(s, v.gain[:octaves] * w) for s, v, w in zip(spectra, verdicts, share, strict=True)]
+    total = kept[0]
+    for spectrum in kept[1:]:
+        total = total + spectrum
+    return fft(total).idct(total, axis=1, norm="ortho"), max(v.index for v in verdicts)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Share of stripes and power of the null (octave,), finest first; stripe index."""
+
+    gain: Float
+    floor: Float
+    index: float
+
+
+def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdict:
     power, count = _octave_means(spectrum, spectrum)
-    null_spectrum = fft(null).dct(null, axis=1, norm="ortho")
     floor, floor_count = _octave_means(null_spectrum, null_spectrum)
     octaves = min(len(power), len(floor))
     power, floor, count, floor_count = power[:octaves], floor[:octaves], count[:octaves], floor_count[:octaves]
-    independent = 2 * np.sqrt(np.pi) * length_px / band_rows
+    independent = 2 * np.sqrt(np.pi) * length_px / BAND_ROWS
     samples = count * max(1.0, len(spectrum) / independent)
-    floor_samples = floor_count * max(1.0, len(null) / independent)
+    floor_samples = floor_count * max(1.0, len(null_spectrum) / independent)
 
     limit = floor * (1 + SIGNIFICANCE * np.sqrt(2 / samples + 2 / floor_samples))
     excess = np.minimum(1 - floor / np.maximum(power, TINY), (power - limit) / np.maximum(floor, TINY))
-    coherence = _with_neighbours(_coherence(spectrum, power - floor, length_px / band_rows, band_rows), samples)
+    coherence = _with_neighbours(_coherence(spectrum, power - floor, length_px / BAND_ROWS, BAND_ROWS), samples)
     steady = np.clip((coherence - COHERENCE - 1 / np.sqrt(samples)) / 0.15, 0, 1)
     steady[:FINE_OCTAVES] *= steady[FINE_OCTAVES:].max(initial=0)
     index = float((power / np.maximum(limit, TINY) * steady).max())
-    gain = np.clip(excess, 0, 1) * steady * (index > 1)
-    return _weighted_octaves(spectrum, gain), index
+    return _Verdict(np.clip(excess, 0, 1) * steady * (index > 1), floor, index)
 
 
 def _octave_means(a: Array, b: Array) -> tuple[Float, NDArray[np.int64]]:
@@ -82,10 +126,10 @@ def _with_neighbours(values: Float, samples: Float) -> Float:
 
 
 def _weighted_octaves(spectrum: Array, gain: Float) -> Array:
-    """Profiles of a cosine spectrum whose octaves are scaled by `gain` (octave,), with smooth transitions."""
+    """Scale the octaves of a cosine spectrum by `gain` (octave,), with smooth transitions."""
     xp = namespace(spectrum)
     n = spectrum.shape[1]
     octave = np.clip(np.log2(n / np.maximum(np.arange(n), 0.5)) - 0.5, 0, len(gain) - 1)
     curve = np.interp(octave, np.arange(len(gain)), gain)
     curve[0] = 0
-    return fft(spectrum).idct(spectrum * xp.asarray(curve, dtype=xp.float32), axis=1, norm="ortho")
+    return spectrum * xp.asarray(curve, dtype=xp.float32)

@@ -4,7 +4,7 @@ from skimage.metrics import structural_similarity
 
 from fibtomo.errors import InputError
 from fibtomo.ops.curtaining import find_curtains, remove_curtaining
-from fibtomo.ops.stripes import stripe_slope
+from fibtomo.ops.stripe_direction import stripe_slope
 from fibtomo.ops.wavelet_fft import wavelet_stripes
 
 

@@ -1,0 +1,204 @@
+"""Stripe profiles from how far the pixels inside the phases lie off the greys of the phases."""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import is_cupy, like, namespace, ndimage, to_host
+from fibtomo.ops.grey_valleys import valleys
+from fibtomo.ops.stripe_frame import BAND_ROWS, loops
+from fibtomo.ops.stripe_gate import Profiles
+from fibtomo.ops.stripe_steps import half_gaussian
+
+Array = Any
+Float = NDArray[np.float64]
+
+SMOOTHINGS_PX = (1.0, 2.0)
+"""Smoothing before the greys are told apart; the second where noise hides the phases after the first."""
+BINS = 128
+SAMPLES = 1 << 16
+"""About as many pixels as show the phases in a histogram."""
+CELL = 8
+"""Side of the cells whose mean grey tells the slow change of a phase over the plane."""
+OUTSIDE = 255
+"""Label of pixels that belong to no phase for sure: edges, outliers, what lies outside the plane."""
+CUT = 4.0
+"""Pixels farther off their phase, in its standard deviations, are left out."""
+FAITH = 0.1
+"""Pixels per band and column that the first estimate is worth."""
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class PhaseStripes:
+    """Stripes told by the phases, and how strongly each phase shows them.
+
+    Attributes
+    ----------
+    profiles
+        Of curtains as they are on the mean of the phases.
+    smooth
+        (y, x) smoothed grey that tells the phase of each pixel.
+    grey, gain
+        (phases,) grey of each phase and how strongly it shows the curtains, mean 1.
+    """
+
+    profiles: Profiles
+    smooth: Array
+    grey: Float
+    gain: Float
+
+    def scaled(self, field: Array) -> Array:
+        """Curtains (y, x) as they show on the phase of each pixel, linear in the grey between phases."""
+        if np.ptp(self.gain) == 0:
+            return field
+        return _loops(field).scaled_by_grey(field, self.smooth, like(field, self.grey), like(field, self.gain))
+
+
+def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width_px: float) -> PhaseStripes | None:
+    """Stripe profiles of an upright plane from its phases; ``None`` where the greys do not fall into phases.
+
+    Parameters
+    ----------
+    u
+        (y, x) grey values with the stripes upright.
+    spans
+        (y, 2) columns [first, last) of each row inside the plane.
+    bands
+        (band, x) first estimate of the stripes.
+    length_px, width_px
+        See `fibtomo.ops.stripes.stripe_field`.
+    """
+    labelled = _labels(u, spans, bands)
+    if labelled is None:
+        return None
+    labels, phases, smooth = labelled
+    across = _loops(u).turned_labels(labels)
+    turned = loops(u).transposed(u, bands, BAND_ROWS)
+    gain = np.ones(phases)
+    best = bands
+    for _ in range(ROUNDS):
+        found = _Residuals.of(u, labels, phases, best, gain, width_px)
+        if found is None:
+            return None
+        gain = found.gains(best)
+        along, best = found.profiles(gain, best, length_px)
+    none = namespace(u).zeros_like(bands, shape=(-(-turned.shape[0] // BAND_ROWS), turned.shape[1]))
+    even = np.ones(phases)
+    null = _Residuals.of(turned, across, phases, none, even, width_px)
+    if null is None:
+        return None
+    profiles = Profiles(along, null.profiles(even, none, length_px)[0], best)
+    return PhaseStripes(profiles, smooth, found.grey, gain)
+
+
+def _loops(a: Array) -> ModuleType:
+    if is_cupy(a):
+        from fibtomo.ops import _phase_arrays
+
+        return _phase_arrays
+    from fibtomo.ops import _phase_kernels
+
+    return _phase_kernels
+
+
+def _labels(u: Array, spans: Array, bands: Array) -> tuple[Array, int, Array] | None:
+    """Phase (y, x) of each pixel well inside one, the number of phases, and the smoothed greys."""
+    every = max(1, round((u.size / SAMPLES) ** 0.5))
+    for sigma in SMOOTHINGS_PX:
+        smooth = _loops(u).smoothed(u, bands, BAND_ROWS, like(u, half_gaussian(sigma)[0]))
+        part = to_host(smooth[::every])
+        steep = (part[:, 2:] - part[:, :-2]) ** 2
+        inside = to_host(spans)[::every]
+        x = np.arange(1, part.shape[1] - 1)
+        known = (x > inside[:, :1]) & (x < inside[:, 1:] - 1)
+        if not known.any():
+            return None
+        flat = part[:, 1:-1][known & (steep <= np.median(steep[known]))]
+        thresholds = valleys(flat, BINS)
+        if len(thresholds):
+            reach = 2 if sigma == SMOOTHINGS_PX[0] else 3
+            labels = _loops(u).pure_labels(smooth, like(u, thresholds), spans, reach, OUTSIDE)
+            return labels, len(thresholds) + 1, smooth
+    return None
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """How many pixels of each phase there are in each band and column (phase, band, x), and how far off they lie."""
+
+    count: Array
+    total: Array
+    grey: Float
+    sigma: float
+
+    @classmethod
+    def of(
+        cls, u: Array, labels: Array, phases: int, bands: Array, gain: Float, width_px: float
+    ) -> "_Residuals | None":
+        """Sums over the bands of `u`, outliers and the slow change of each phase over the plane left out."""
+        over = _loops(u)
+        every = max(1, round((u.size / SAMPLES) ** 0.5))
+        rows = np.arange(0, len(u), every)
+        part, label = to_host(u[::every]) - to_host(bands)[rows // BAND_ROWS], to_host(labels[::every])
+        grey, cut = np.zeros(phases, np.float32), np.zeros(phases, np.float32)
+        weight, square = 0.0, 0.0
+        for k in range(phases):
+            here = part[label == k]
+            if len(here) < 100:
+                continue
+            grey[k] = np.median(here)
+            sigma = 1.4826 * float(np.median(np.abs(here - grey[k])))
+            cut[k] = CUT * sigma
+            weight, square = weight + len(here), square + len(here) * sigma**2
+        if not cut.any():
+            return None
+        g = like(u, gain.astype(np.float32))
+        limits = like(u, grey), like(u, cut)
+        cells = over.cell_sums(u, labels, bands, g, *limits, BAND_ROWS, CELL)
+        slow = _slow_change(*cells, width_px, u.shape[1])
+        count, total = over.class_sums(u, labels, bands, g, *limits, slow, BAND_ROWS)
+        return cls(count, total, grey.astype(np.float64), float(np.sqrt(square / weight)))
+
+    def gains(self, bands: Array) -> Float:
+        """How strongly each phase shows the stripes `bands`, mean 1; all 1 where that cannot be told."""
+        square = to_host((self.count * bands**2).sum(axis=(1, 2))).astype(np.float64)
+        common = to_host((self.total * bands).sum(axis=(1, 2))).astype(np.float64)
+        pixels = to_host(self.count.sum(axis=(1, 2))).astype(np.float64)
+        told = square > 0
+        if told.sum() < 2:
+            return np.ones(len(square))
+        gain = np.where(told, common / np.where(told, square, 1), 1.0)
+        mean = (gain * pixels).sum() / pixels.sum()
+        error = self.sigma / np.sqrt(np.where(told, square, np.inf))
+        if mean <= 0 or np.all(np.abs(gain - mean) <= np.maximum(5 * error, 0.05)):
+            return np.ones(len(square))
+        return np.clip(gain / mean, 0.0, 3.0)
+
+    def profiles(self, gain: Float, prior: Array, length_px: float) -> tuple[Array, Array]:
+        """Profiles (band, x) smoothed along the bands by a Gaussian, and by a filter that lets stripes begin."""
+        xp, over = namespace(prior), _loops(prior)
+        g = like(prior, gain.astype(np.float32))[:, None, None]
+        weight, total = (g * g * self.count).sum(axis=0) + FAITH, (g * self.total).sum(axis=0) + FAITH * prior
+        taps = like(prior, half_gaussian(length_px / BAND_ROWS)[0])
+        plain = loops(prior).smoothed_bands(total, taps) / loops(prior).smoothed_bands(weight, taps)
+        typical = float(weight.mean())
+        stiffness = (length_px / BAND_ROWS) ** 2 * typical
+        best = over.broken_smooth(weight, total, stiffness, self.sigma / typical**0.5)
+        return plain.astype(xp.float32), best
+
+
+def _slow_change(count: Array, total: Array, width_px: float, nx: int) -> Array:
+    """Mean (phase, band, x) over a neighbourhood of `width_px` (standard deviation) of sums over cells."""
+    xp, smooth = namespace(count), ndimage(count).gaussian_filter
+    sigma = (0, width_px / BAND_ROWS, width_px / CELL)
+    mean = smooth(total, sigma, mode="nearest") / (smooth(count, sigma, mode="nearest") + 0.5)
+    position = np.clip((np.arange(nx) - (CELL - 1) / 2) / CELL, 0, mean.shape[2] - 1)
+    low = np.minimum(position.astype(np.int64), max(mean.shape[2] - 2, 0))
+    high = np.minimum(low + 1, mean.shape[2] - 1)
+    part = like(count, (position - low).astype(np.float32))
+    low, high = like(count, low), like(count, high)
+    return xp.ascontiguousarray(mean[:, :, low] * (1 - part) + mean[:, :, high] * part, dtype=xp.float32)
