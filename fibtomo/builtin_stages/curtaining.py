@@ -9,6 +9,8 @@ from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.ops.curtaining import remove_curtaining
 
+Lean = Annotated[float, Field(ge=-45, le=45)]
+
 
 class CurtainParams(Params):
     """Removal of curtains, slice by slice; slices without curtains are not changed."""
@@ -16,8 +18,10 @@ class CurtainParams(Params):
     method: Literal["auto", "gradient", "wavelet_fft"] = Field(
         "auto", description="gradient: robust grey steps; wavelet_fft: Münch 2009; auto: what measures best."
     )
-    angle_deg: Annotated[float, Field(ge=-45, le=45)] | Literal["auto"] = Field(
-        "auto", description="Lean of the curtains to the right on their way down, ±45°; auto: per slice."
+    angle_deg: Lean | tuple[Lean, Lean] | Literal["auto"] = Field(
+        "auto",
+        description="Lean of the curtains to the right on their way down, ±45°, or two of them (rocking stage); auto: "
+        "one or two on each slice.",
     )
     strength: float = Field(1.0, ge=0, le=1, description="Share of the curtains that is subtracted, 0 to 1.")
     length_px: float = Field(20.0, ge=2, le=1000, description="Smoothing along the curtains, rows, 2 to 1000.")
@@ -33,6 +37,7 @@ def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:
         strength=params.strength,
         length_px=params.length_px,
         width_px=params.width_px,
+        workers=1,
     )
 
 

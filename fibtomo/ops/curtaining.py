@@ -1,10 +1,12 @@
 """Removal of curtaining: stripes that uneven milling leaves on the face, along the ion beam."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from fibtomo.backend.array import as_array, namespace, to_dtype
+from fibtomo.backend.array import as_array, is_cupy, namespace, to_dtype
+from fibtomo.backend.threads import map_ranges
 from fibtomo.errors import InputError
 from fibtomo.ops.padding import inside_padding
 from fibtomo.ops.stripe_direction import stripe_slope
@@ -14,18 +16,22 @@ from fibtomo.ops.wavelet_fft import wavelet_stripes
 
 Method = Literal["auto", "gradient", "wavelet_fft"]
 METHODS = ("auto", "gradient", "wavelet_fft")
+Angle = float | tuple[float, float] | Literal["auto"]
 MAX_ANGLE_DEG = 45.0
+LEAST_ROCKING_DEG = 0.75
+"""Two directions nearer to each other are taken for one."""
 
 
 def remove_curtaining(
     array: Array,
     *,
     method: Method = "auto",
-    angle_deg: float | Literal["auto"] = "auto",
+    angle_deg: Angle = "auto",
     strength: float = 1.0,
     length_px: float = 20.0,
     width_px: float = 60.0,
     return_curtain: bool = False,
+    workers: int | None = None,
 ) -> Any:
     """Subtract the curtains of each slice; slices that show none, and padding, come back bit-identical.
 
@@ -34,20 +40,22 @@ def remove_curtaining(
     array
         (z, y, x) slices or one (y, x) slice, any integer or float dtype: NumPy, CuPy, or what turns into an array.
     method
-        "gradient" averages the grey steps along the ion beam, phase boundaries left out, and integrates them
+        "gradient" averages grey steps and, where the greys fall into phases, what lies off them along the ion beam
         (`fibtomo.ops.stripes`); "wavelet_fft" is the filter of Münch et al. 2009 behind the same gate; "auto" takes
         what measured best, at present "gradient".
     angle_deg
-        Direction of the curtains, positive when they lean to the right on their way down; "auto" finds it on each
-        slice within ±15°.
+        Direction of the curtains, positive when they lean to the right on their way down, or two of them for a rocking
+        stage; "auto" finds one or two on each slice within ±15°.
     strength
         Share of the curtains to subtract, 0 to 1.
     length_px
-        Smoothing along the curtains (standard deviation): shorter follows curtains that fade, longer is steadier.
+        Length along the curtains over which they are averaged: shorter follows curtains that fade, longer is steadier.
     width_px
         Curtains much wider than this are left in.
     return_curtain
         Also return what was subtracted, as float32.
+    workers
+        Slices at a time; ``None`` takes as many as there are cores.
 
     Returns
     -------
@@ -75,26 +83,72 @@ def remove_curtaining(
     xp = namespace(array)
     stack = array[None] if array.ndim == 2 else array
     out, removed = stack.copy(), xp.zeros(stack.shape, xp.float32) if return_curtain else None
-    for k in range(stack.shape[0]):
+
+    def one(k: int, _: int) -> None:
         inside = inside_padding(stack[k])
         plane = stack[k][inside]
-        if plane.size == 0:
-            continue
-        found = find_curtains(plane, method, angle_deg, length_px, width_px)
-        if found.index > 1:
+        found = find_curtains(plane, method, angle_deg, length_px, width_px) if plane.size else None
+        if found is not None and found.index > 1:
             curtain = strength * found.field
             out[k][inside] = to_dtype(plane.astype(xp.float32) - curtain, array.dtype)
             if removed is not None:
                 removed[k][inside] = curtain
+
+    map_ranges(one, stack.shape[0], 1, 1 if is_cupy(array) else workers)
     out = out.reshape(array.shape)
     return out if removed is None else (out, removed.reshape(array.shape))
 
 
-def find_curtains(
-    plane: Array, method: Method, angle_deg: float | Literal["auto"], length_px: float, width_px: float
-) -> StripeField:
-    """Curtains of one (y, x) slice, with its stripe index."""
-    slope = stripe_slope(plane) if angle_deg == "auto" else float(np.tan(np.radians(angle_deg)))
+@dataclass(frozen=True)
+class Curtains:
+    """Curtains found on a slice.
+
+    Attributes
+    ----------
+    field
+        (y, x) float32 curtains in grey units, zero where there are none.
+    index
+        Stripe index: there are curtains above 1.
+    angles_deg
+        Directions in which they were looked for, the stronger first.
+    """
+
+    field: Array
+    index: float
+    angles_deg: tuple[float, ...]
+
+
+def find_curtains(plane: Array, method: Method, angle_deg: Angle, length_px: float, width_px: float) -> Curtains:
+    """Curtains of one (y, x) slice, in one or two directions, with its stripe index."""
+
+    def look(grey: Array, slope: float) -> StripeField:
+        return _one_direction(grey, slope, method, length_px, width_px)
+
+    plane = plane.astype(namespace(plane).float32)
+    given = [] if angle_deg == "auto" else list(angle_deg) if isinstance(angle_deg, tuple) else [angle_deg]
+    slopes = [float(np.tan(np.radians(a))) for a in given] or [stripe_slope(plane)]
+    first = look(plane, slopes[0])
+    if first.index > 1 and not given:
+        slopes += _second_slope(plane - first.field, slopes[0])
+    field, index = first.field, first.index
+    if len(slopes) == 2:
+        second = look(plane - first.field, slopes[1])
+        if second.index > 1:  # each direction once more without the other
+            first = look(plane - second.field, slopes[0])
+            second = look(plane - first.field, slopes[1])
+            field, index = first.field + second.field, max(index, second.index)
+        elif not given:
+            slopes = slopes[:1]
+    return Curtains(field, index, tuple(float(np.degrees(np.arctan(s))) for s in slopes))
+
+
+def _second_slope(rest: Array, slope: float) -> list[float]:
+    """Direction of the curtains that a rocking stage leaves beside those of `slope`, if it stands out."""
+    other = stripe_slope(rest)
+    return [other] if other != 0 and abs(other - slope) > np.tan(np.radians(LEAST_ROCKING_DEG)) else []
+
+
+def _one_direction(plane: Array, slope: float, method: Method, length_px: float, width_px: float) -> StripeField:
     found = stripe_field(plane, slope, length_px, width_px)
     if method != "wavelet_fft" or found.index <= 1:
         return found
@@ -106,15 +160,17 @@ def find_curtains(
     return StripeField(in_stripe_frame(plane, slope, filtered), found.index)
 
 
-def _check(
-    array: Array, method: str, angle_deg: float | str, strength: float, length_px: float, width_px: float
-) -> None:
+def _check(array: Array, method: str, angle_deg: Any, strength: float, length_px: float, width_px: float) -> None:
     if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
         raise InputError(f"array of shape {array.shape} and type {array.dtype} must be grey values (z, y, x) or (y, x)")
     if method not in METHODS:
         raise InputError(f"method '{method}' must be one of {', '.join(METHODS)}")
-    if angle_deg != "auto" and not (isinstance(angle_deg, int | float) and abs(angle_deg) <= MAX_ANGLE_DEG):
-        raise InputError(f"angle_deg = {angle_deg!r} must be 'auto' or within ±{MAX_ANGLE_DEG:g}°")
+    angles = angle_deg if isinstance(angle_deg, tuple) else (angle_deg,)
+    known = all(isinstance(a, int | float) and abs(a) <= MAX_ANGLE_DEG for a in angles) and 0 < len(angles) < 3
+    if angle_deg != "auto" and not known:
+        raise InputError(
+            f"angle_deg = {angle_deg!r} must be 'auto', one angle or two of them, within ±{MAX_ANGLE_DEG:g}°"
+        )
     if not (0 <= strength <= 1 and length_px > 0 and width_px > 0):
         raise InputError(
             f"strength = {strength} must lie within 0..1, length_px = {length_px} and width_px = {width_px} above 0"

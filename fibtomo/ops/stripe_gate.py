@@ -48,7 +48,8 @@ def keep_stripes(estimates: Sequence[Profiles], length_px: float) -> tuple[Array
     """Profiles (band, x) with each octave scaled to its share of stripes; also the stripe index.
 
     An octave of an estimate passes when its power exceeds that of the null (spectral subtraction), and when the excess
-    is coherent along the stripes. Several estimates are weighted in each octave by how little their nulls hold.
+    is coherent along the stripes. Several estimates are weighted in each octave by what their nulls hold, and what the
+    smoothing is seen to cost those that have nothing better.
 
     Parameters
     ----------
@@ -57,13 +58,19 @@ def keep_stripes(estimates: Sequence[Profiles], length_px: float) -> tuple[Array
     length_px
         Standard deviation of the smoothing along the stripes.
     """
-    spectra, verdicts = [], []
+    verdicts, spectra, blur = [], [], 0.0
     for e in estimates:
         spectrum = fft(e.bands).dct(e.bands, axis=1, norm="ortho")
         verdicts.append(_verdict(spectrum, fft(e.null).dct(e.null, axis=1, norm="ortho"), length_px))
-        spectra.append(spectrum if e.best is None else fft(e.best).dct(e.best, axis=1, norm="ortho"))
+        if e.best is not None:
+            smoothed, spectrum = spectrum, fft(e.best).dct(e.best, axis=1, norm="ortho")
+            blur = _octave_means(smoothed - spectrum, smoothed - spectrum)[0]
+        spectra.append(spectrum)
     octaves = min(len(v.gain) for v in verdicts)
-    trust = np.array([(v.gain[:octaves] > 0) / np.maximum(v.floor[:octaves], TINY) for v in verdicts])
+    errors = [
+        v.floor[:octaves] + (np.ravel(blur)[:octaves] if e.best is None else 0) for e, v in zip(estimates, verdicts)
+    ]
+    trust = np.array([(v.gain[:octaves] > 0) / np.maximum(r, TINY) for v, r in zip(verdicts, errors, strict=True)])
     share = trust / np.maximum(trust.sum(axis=0), TINY)
     kept = [_weighted_octaves(s, v.gain[:octaves] * w) for s, v, w in zip(spectra, verdicts, share, strict=True)]
     total = kept[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import is_cupy, like, namespace, ndimage, to_host
 from fibtomo.ops.grey_valleys import valleys
-from fibtomo.ops.stripe_frame import BAND_ROWS, loops
+from fibtomo.ops.stripe_frame import BAND_ROWS, loops, rows_of_bands
 from fibtomo.ops.stripe_gate import Profiles
 from fibtomo.ops.stripe_steps import half_gaussian
 
@@ -27,9 +27,17 @@ OUTSIDE = 255
 """Label of pixels that belong to no phase for sure: edges, outliers, what lies outside the plane."""
 CUT = 4.0
 """Pixels farther off their phase, in its standard deviations, are left out."""
+CUT_SHARE = 0.3
+"""They are kept up to this share of the difference between phases, however little these scatter."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
+SLOW_WIDTHS = 2.0
+"""Scale over which a phase may change its grey across the plane, in widths of the broadest stripes."""
+STIFFNESS = 0.7
+"""Of the profiles along the stripes, relative to that of a Gaussian's length."""
+BREAK = 0.5
+"""Steps along a stripe beyond this many standard errors of a band are hardly smoothed."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,13 @@ class PhaseStripes:
 
     def scaled(self, field: Array) -> Array:
         """Curtains (y, x) as they show on the phase of each pixel, linear in the grey between phases."""
-        if np.ptp(self.gain) == 0:
-            return field
-        return _loops(field).scaled_by_grey(field, self.smooth, like(field, self.grey), like(field, self.gain))
+        return _scaled(field, self.smooth, self.grey, self.gain)
+
+
+def _scaled(field: Array, smooth: Array, grey: Float, gain: Float) -> Array:
+    if np.ptp(gain) == 0:
+        return field
+    return _loops(field).scaled_by_grey(field, smooth, like(field, grey), like(field, gain))
 
 
 def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width_px: float) -> PhaseStripes | None:
@@ -76,8 +88,6 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     if labelled is None:
         return None
     labels, phases, smooth = labelled
-    across = _loops(u).turned_labels(labels)
-    turned = loops(u).transposed(u, bands, BAND_ROWS)
     gain = np.ones(phases)
     best = bands
     for _ in range(ROUNDS):
@@ -86,6 +96,8 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
             return None
         gain = found.gains(best)
         along, best = found.profiles(gain, best, length_px)
+    stripes = _scaled(rows_of_bands(best, len(u)), smooth, found.grey, gain)
+    turned, across = namespace(u).ascontiguousarray((u - stripes).T), _loops(u).turned_labels(labels)
     none = namespace(u).zeros_like(bands, shape=(-(-turned.shape[0] // BAND_ROWS), turned.shape[1]))
     even = np.ones(phases)
     null = _Residuals.of(turned, across, phases, none, even, width_px)
@@ -154,12 +166,15 @@ class _Residuals:
             sigma = 1.4826 * float(np.median(np.abs(here - grey[k])))
             cut[k] = CUT * sigma
             weight, square = weight + len(here), square + len(here) * sigma**2
-        if not cut.any():
+        known = np.flatnonzero(cut)
+        if len(known) == 0:
             return None
+        if len(known) > 1:
+            cut[known] = np.maximum(cut[known], CUT_SHARE * np.diff(grey[known]).min())
         g = like(u, gain.astype(np.float32))
         limits = like(u, grey), like(u, cut)
         cells = over.cell_sums(u, labels, bands, g, *limits, BAND_ROWS, CELL)
-        slow = _slow_change(*cells, width_px, u.shape[1])
+        slow = _slow_change(*cells, SLOW_WIDTHS * width_px, u.shape[1])
         count, total = over.class_sums(u, labels, bands, g, *limits, slow, BAND_ROWS)
         return cls(count, total, grey.astype(np.float64), float(np.sqrt(square / weight)))
 
@@ -186,8 +201,8 @@ class _Residuals:
         taps = like(prior, half_gaussian(length_px / BAND_ROWS)[0])
         plain = loops(prior).smoothed_bands(total, taps) / loops(prior).smoothed_bands(weight, taps)
         typical = float(weight.mean())
-        stiffness = (length_px / BAND_ROWS) ** 2 * typical
-        best = over.broken_smooth(weight, total, stiffness, self.sigma / typical**0.5)
+        stiffness = STIFFNESS * (length_px / BAND_ROWS) ** 2 * typical
+        best = over.broken_smooth(weight, total, stiffness, BREAK * self.sigma / typical**0.5)
         return plain.astype(xp.float32), best
 
 
