@@ -1,6 +1,5 @@
 """What of a suspected stripe field may be called stripes, octave by octave across the stripes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +21,9 @@ FINE_OCTAVES = 2
 """Octaves that pass only together with a coarser one."""
 COHERENCE = 0.3
 """Least share of the excess power that must be the same at that distance; columnar structure wanders off."""
+CONFIRMED = (0.4, 0.7)
+"""Share of the power that the phases tell and the steps tell too: below the first it is structure, above the second
+stripes. Measured: 0.9 to 1 with curtains, below 0.4 where phases hold grains."""
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -35,48 +37,55 @@ class Profiles:
         (band, x) profile of each band of rows, smoothed along the bands by a Gaussian.
     null
         (band, y) the same estimate made across the stripes: what structure and noise alone leave in it.
-    best
-        (band, x) the profiles to subtract, where they are not `bands` themselves.
+    best, best_null
+        The same with a smoothing that lets stripes begin and end, for the profiles that are to be subtracted.
     """
 
     bands: Array
     null: Array
     best: Array | None = None
+    best_null: Array | None = None
 
 
-def keep_stripes(estimates: Sequence[Profiles], length_px: float) -> tuple[Array, float]:
+def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> tuple[Array, float]:
     """Profiles (band, x) with each octave scaled to its share of stripes; also the stripe index.
 
     An octave of an estimate passes when its power exceeds that of the null (spectral subtraction), and when the excess
-    is coherent along the stripes. Several estimates are weighted in each octave by what their nulls hold, and what the
-    smoothing is seen to cost those that have nothing better.
+    is coherent along the stripes. What the phases tell must show in the steps as well: grains or shading inside what
+    was taken for a phase do not. Both are weighted in each octave by what their nulls hold, and the steps by what
+    their smoothing is seen to cost, too.
 
     Parameters
     ----------
-    estimates
-        Of one plane.
+    steps, phases
+        Estimates from the grey steps and from the phases of one plane.
     length_px
         Standard deviation of the smoothing along the stripes.
     """
-    verdicts, spectra, blur = [], [], 0.0
-    for e in estimates:
-        spectrum = fft(e.bands).dct(e.bands, axis=1, norm="ortho")
-        verdicts.append(_verdict(spectrum, fft(e.null).dct(e.null, axis=1, norm="ortho"), length_px))
-        if e.best is not None:
-            smoothed, spectrum = spectrum, fft(e.best).dct(e.best, axis=1, norm="ortho")
-            blur = _octave_means(smoothed - spectrum, smoothed - spectrum)[0]
-        spectra.append(spectrum)
-    octaves = min(len(v.gain) for v in verdicts)
-    errors = [
-        v.floor[:octaves] + (np.ravel(blur)[:octaves] if e.best is None else 0) for e, v in zip(estimates, verdicts)
-    ]
-    trust = np.array([(v.gain[:octaves] > 0) / np.maximum(r, TINY) for v, r in zip(verdicts, errors, strict=True)])
-    share = trust / np.maximum(trust.sum(axis=0), TINY)
-    kept = [_weighted_octaves(s, v.gain[:octaves] * w) for s, v, w in zip(spectra, verdicts, share, strict=True)]
-    total = kept[0]
-    for spectrum in kept[1:]:
-        total = total + spectrum
-    return fft(total).idct(total, axis=1, norm="ortho"), max(v.index for v in verdicts)
+    spectrum = _cosines(steps.bands)
+    one = _verdict(spectrum, _cosines(steps.null), length_px)
+    if phases is None or phases.best is None:
+        kept, index = _weighted_octaves(spectrum, one.gain), one.index
+    else:
+        plain, best = _cosines(phases.bands), _cosines(phases.best)
+        two = _verdict(plain, _cosines(phases.null), length_px).limited(best, _cosines(phases.best_null))
+        octaves = min(len(one.gain), len(two.gain))
+        confirmed = _confirmed(plain, spectrum, octaves)
+        blur = _octave_means(plain - best, plain - best)[0][:octaves]
+        gains = one.gain[:octaves], two.gain[:octaves] * confirmed
+        trust = gains[0] / (one.floor[:octaves] + blur + TINY), gains[1] / (two.floor[:octaves] + TINY)
+        share = trust[1] / np.maximum(trust[0] + trust[1], TINY)
+        kept = _weighted_octaves(spectrum, gains[0] * (1 - share)) + _weighted_octaves(best, gains[1] * share)
+        index = max(one.index, two.index * float(confirmed.max()))
+    return fft(kept).idct(kept, axis=1, norm="ortho"), index
+
+
+def _confirmed(spectrum: Array, witness: Array, octaves: int) -> Float:
+    """Whether (octave,) the power of a spectrum is found again in that of a witness, 0 to 1."""
+    common, count = _octave_means(spectrum, witness)
+    power = _octave_means(spectrum, spectrum)[0]
+    share = common[:octaves] / np.maximum(power[:octaves], TINY)
+    return np.clip((_with_neighbours(share, count[:octaves]) - CONFIRMED[0]) / np.ptp(CONFIRMED), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,13 @@ class _Verdict:
     gain: Float
     floor: Float
     index: float
+
+    def limited(self, spectrum: Array, null_spectrum: Array) -> "_Verdict":
+        """Judge for other profiles of the same estimate: theirs is the null, and no gain rises."""
+        power, floor = _octave_means(spectrum, spectrum)[0], _octave_means(null_spectrum, null_spectrum)[0]
+        octaves = min(len(power), len(floor), len(self.gain))
+        excess = np.clip(1 - floor[:octaves] / np.maximum(power[:octaves], TINY), 0, 1)
+        return _Verdict(np.minimum(self.gain[:octaves], excess), floor[:octaves], self.index)
 
 
 def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdict:
@@ -104,6 +120,10 @@ def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdic
     steady[:FINE_OCTAVES] *= steady[FINE_OCTAVES:].max(initial=0)
     index = float((power / np.maximum(limit, TINY) * steady).max())
     return _Verdict(np.clip(excess, 0, 1) * steady * (index > 1), floor, index)
+
+
+def _cosines(profiles: Array) -> Array:
+    return fft(profiles).dct(profiles, axis=1, norm="ortho")
 
 
 def _octave_means(a: Array, b: Array) -> tuple[Float, NDArray[np.int64]]:

@@ -103,7 +103,8 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     null = _Residuals.of(turned, across, phases, none, even, width_px)
     if null is None:
         return None
-    profiles = Profiles(along, null.profiles(even, none, length_px)[0], best)
+    across_plain, across_best = null.profiles(even, none, length_px)
+    profiles = Profiles(along, across_plain, best, across_best)
     return PhaseStripes(profiles, smooth, found.grey, gain)
 
 

@@ -62,10 +62,10 @@ def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, widt
     slope = snapped(slope, ny)
     u, spans = upright(plane, slope)
     steps = step_profiles(u, spans, length_px, width_px)
-    bands, index = keep_stripes([steps], length_px)
+    bands, index = keep_stripes(steps, None, length_px)
     phases = phase_profiles(u, spans, bands, length_px, width_px)
     if phases is not None:
-        bands, index = keep_stripes([steps, phases.profiles], length_px)
+        bands, index = keep_stripes(steps, phases.profiles, length_px)
     if index <= 1:
         return StripeField(xp.zeros((ny, nx), xp.float32), index)
     field = rows_of_bands(bands, ny)
