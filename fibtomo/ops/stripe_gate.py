@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import fft, namespace, to_host
+from fibtomo.backend.array import fft, namespace, ndimage, to_host
 from fibtomo.ops.stripe_frame import BAND_ROWS
 
 Array = Any
@@ -24,6 +24,12 @@ COHERENCE = 0.3
 CONFIRMED = (0.4, 0.7)
 """Share of the power that the phases tell and the steps tell too: below the first it is structure, above the second
 stripes. Measured: 0.9 to 1 with curtains, below 0.4 where phases hold grains."""
+AGREEMENT_LENGTHS = 1.5
+"""Neighbourhood along the stripes, in lengths of their smoothing, in which the two estimates are compared."""
+AGREEMENT_PX = 8.0
+"""The same across the stripes."""
+AGREEMENT_PRIOR = 0.8
+"""Weight of the whole plane in that comparison."""
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -65,7 +71,7 @@ def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> 
     spectrum = _cosines(steps.bands)
     one = _verdict(spectrum, _cosines(steps.null), length_px)
     if phases is None or phases.best is None:
-        kept, index = _weighted_octaves(spectrum, one.gain), one.index
+        kept, index = _profiles_of(_weighted_octaves(spectrum, one.gain)), one.index
     else:
         plain, best = _cosines(phases.bands), _cosines(phases.best)
         two = _verdict(plain, _cosines(phases.null), length_px).limited(best, _cosines(phases.best_null))
@@ -75,9 +81,27 @@ def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> 
         gains = one.gain[:octaves], two.gain[:octaves] * confirmed
         trust = gains[0] / (one.floor[:octaves] + blur + TINY), gains[1] / (two.floor[:octaves] + TINY)
         share = trust[1] / np.maximum(trust[0] + trust[1], TINY)
-        kept = _weighted_octaves(spectrum, gains[0] * (1 - share)) + _weighted_octaves(best, gains[1] * share)
+        alone = _weighted_octaves(spectrum, gains[0])
+        both = _weighted_octaves(spectrum, gains[0] * (1 - share)) + _weighted_octaves(best, gains[1] * share)
+        seen = _weighted_octaves(spectrum, gains[1])
+        told = _weighted_octaves(plain, gains[1])
+        alone, both, seen, told = (_profiles_of(a) for a in (alone, both, seen, told))
+        kept = alone + _agreement(told, seen, length_px) * (both - alone)
         index = max(one.index, two.index * float(confirmed.max()))
-    return fft(kept).idct(kept, axis=1, norm="ortho"), index
+    return kept, index
+
+
+def _agreement(told: Array, seen: Array, length_px: float) -> Array:
+    """How far (band, x) profiles are found again in others nearby, 0 to 1; a grain inside a phase is not."""
+    smooth = ndimage(told).gaussian_filter
+    near = (AGREEMENT_LENGTHS * length_px / BAND_ROWS, AGREEMENT_PX)
+    common, power = told * seen, told * told
+    usual = AGREEMENT_PRIOR * float(power.mean())
+    if usual == 0:
+        return told
+    expected = AGREEMENT_PRIOR * float(common.mean())
+    share = (smooth(common, near, mode="nearest") + expected) / (smooth(power, near, mode="nearest") + usual)
+    return namespace(told).clip((share - CONFIRMED[0]) / (CONFIRMED[1] - CONFIRMED[0]), 0, 1)
 
 
 def _confirmed(spectrum: Array, witness: Array, octaves: int) -> Float:
@@ -124,6 +148,10 @@ def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdic
 
 def _cosines(profiles: Array) -> Array:
     return fft(profiles).dct(profiles, axis=1, norm="ortho")
+
+
+def _profiles_of(spectrum: Array) -> Array:
+    return fft(spectrum).idct(spectrum, axis=1, norm="ortho")
 
 
 def _octave_means(a: Array, b: Array) -> tuple[Float, NDArray[np.int64]]:
