@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import is_cupy, like, namespace, ndimage, to_host
+from fibtomo.backend.array import is_cupy, like, namespace, to_host
 from fibtomo.ops.grey_valleys import valleys
+from fibtomo.ops.slow_change import slow_change
 from fibtomo.ops.stripe_frame import BAND_ROWS, loops, rows_of_bands
 from fibtomo.ops.stripe_gate import Profiles
 from fibtomo.ops.stripe_steps import half_gaussian
@@ -21,14 +22,16 @@ SMOOTHINGS_PX = (1.0, 2.0)
 BINS = 128
 SAMPLES = 1 << 16
 """About as many pixels as show the phases in a histogram."""
-CELL = 8
-"""Side of the cells whose mean grey tells the slow change of a phase over the plane."""
 OUTSIDE = 255
 """Label of pixels that belong to no phase for sure: edges, outliers, what lies outside the plane."""
 CUT = 4.0
 """Pixels farther off their phase, in its standard deviations, are left out."""
 CUT_SHARE = 0.3
 """They are kept up to this share of the difference between phases, however little these scatter."""
+FEWEST = 100
+"""Samples of a phase that tell its grey."""
+SAME = 0.5
+"""Correlation with the phases from which suspected stripes are the phases."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -108,6 +111,23 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     return PhaseStripes(profiles, smooth, found.grey, gain)
 
 
+def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
+    """Whether the suspected stripes (band, x) are the phases themselves: layers or columns that run along them."""
+    none = namespace(u).zeros_like(bands)
+    labelled = _labels(u, spans, none)
+    if labelled is None:
+        return False
+    labels, phases, _ = labelled
+    pixels, phase = _loops(u).label_sums(labels, phases, BAND_ROWS)
+    total = float(pixels.sum())
+    if total == 0:
+        return False
+    a = phase - pixels * (float(phase.sum()) / total)
+    b = bands - float((bands * pixels).sum()) / total
+    spread = float((a * a / namespace(u).maximum(pixels, 1)).sum()) * float((pixels * b * b).sum())
+    return float((a * b).sum()) ** 2 > SAME**2 * spread > 0
+
+
 def _loops(a: Array) -> ModuleType:
     if is_cupy(a):
         from fibtomo.ops import _phase_arrays
@@ -146,7 +166,7 @@ class _Residuals:
     count: Array
     total: Array
     grey: Float
-    sigma: float
+    sigma: Float
 
     @classmethod
     def of(
@@ -155,29 +175,27 @@ class _Residuals:
         """Sums over the bands of `u`, outliers and the slow change of each phase over the plane left out."""
         over = _loops(u)
         every = max(1, round((u.size / SAMPLES) ** 0.5))
-        rows = np.arange(0, len(u), every)
-        part, label = to_host(u[::every]) - to_host(bands)[rows // BAND_ROWS], to_host(labels[::every])
-        grey, cut = np.zeros(phases, np.float32), np.zeros(phases, np.float32)
-        weight, square = 0.0, 0.0
-        for k in range(phases):
-            here = part[label == k]
-            if len(here) < 100:
-                continue
-            grey[k] = np.median(here)
-            sigma = 1.4826 * float(np.median(np.abs(here - grey[k])))
-            cut[k] = CUT * sigma
-            weight, square = weight + len(here), square + len(here) * sigma**2
-        known = np.flatnonzero(cut)
-        if len(known) == 0:
+        rows = np.arange(0, len(u), every) // BAND_ROWS
+        label = to_host(labels[::every])
+        members = [label == k for k in range(phases)]
+        if not all(np.count_nonzero(m) >= FEWEST for m in members):
             return None
-        if len(known) > 1:
-            cut[known] = np.maximum(cut[known], CUT_SHARE * np.diff(grey[known]).min())
-        g = like(u, gain.astype(np.float32))
-        limits = like(u, grey), like(u, cut)
-        cells = over.cell_sums(u, labels, bands, g, *limits, BAND_ROWS, CELL)
-        slow = _slow_change(*cells, SLOW_WIDTHS * width_px, u.shape[1])
-        count, total = over.class_sums(u, labels, bands, g, *limits, slow, BAND_ROWS)
-        return cls(count, total, grey.astype(np.float64), float(np.sqrt(square / weight)))
+        sample = to_host(u[::every]) - to_host(bands)[rows]
+        grey = np.array([np.median(sample[m]) for m in members], dtype=np.float32)
+        gap = float(np.diff(grey).min())
+        g, centre = like(u, gain.astype(np.float32)), like(u, grey)
+        wide = like(u, np.full(phases, gap, np.float32))
+        cell = max(BAND_ROWS, -(-u.shape[1] // 64))
+        cells = (to_host(a) for a in over.cell_sums(u, labels, bands, g, centre, wide, BAND_ROWS, cell))
+        known = to_host(bands)
+        starts = np.arange(0, known.shape[1], cell)
+        stripes = np.add.reduceat(known, starts, axis=1) / np.diff(np.append(starts, known.shape[1]))
+        slow = slow_change(*cells, stripes, cell, SLOW_WIDTHS * width_px, u.shape[1])
+        off = [sample[m] - grey[k] - slow[k][rows][m] for k, m in enumerate(members)]
+        sigma = np.array([1.4826 * np.median(np.abs(o - np.median(o))) for o in off])
+        cut = np.maximum(CUT * sigma, CUT_SHARE * gap).astype(np.float32)
+        count, total = over.class_sums(u, labels, bands, g, centre, like(u, cut), like(u, slow), BAND_ROWS)
+        return cls(count, total, grey.astype(np.float64), np.maximum(sigma, 1e-3 * gap))
 
     def gains(self, bands: Array) -> Float:
         """How strongly each phase shows the stripes `bands`, mean 1; all 1 where that cannot be told."""
@@ -197,24 +215,13 @@ class _Residuals:
     def profiles(self, gain: Float, prior: Array, length_px: float) -> tuple[Array, Array]:
         """Profiles (band, x) smoothed along the bands by a Gaussian, and by a filter that lets stripes begin."""
         xp, over = namespace(prior), _loops(prior)
-        g = like(prior, gain.astype(np.float32))[:, None, None]
-        weight, total = (g * g * self.count).sum(axis=0) + FAITH, (g * self.total).sum(axis=0) + FAITH * prior
+        trust = (self.sigma.min() / self.sigma) ** 2
+        w = like(prior, (trust * gain**2).astype(np.float32))[:, None, None]
+        t = like(prior, (trust * gain).astype(np.float32))[:, None, None]
+        weight, total = (w * self.count).sum(axis=0) + FAITH, (t * self.total).sum(axis=0) + FAITH * prior
         taps = like(prior, half_gaussian(length_px / BAND_ROWS)[0])
         plain = loops(prior).smoothed_bands(total, taps) / loops(prior).smoothed_bands(weight, taps)
         typical = float(weight.mean())
         stiffness = STIFFNESS * (length_px / BAND_ROWS) ** 2 * typical
-        best = over.broken_smooth(weight, total, stiffness, BREAK * self.sigma / typical**0.5)
+        best = over.broken_smooth(weight, total, stiffness, BREAK * float(self.sigma.min()) / typical**0.5)
         return plain.astype(xp.float32), best
-
-
-def _slow_change(count: Array, total: Array, width_px: float, nx: int) -> Array:
-    """Mean (phase, band, x) over a neighbourhood of `width_px` (standard deviation) of sums over cells."""
-    xp, smooth = namespace(count), ndimage(count).gaussian_filter
-    sigma = (0, width_px / BAND_ROWS, width_px / CELL)
-    mean = smooth(total, sigma, mode="nearest") / (smooth(count, sigma, mode="nearest") + 0.5)
-    position = np.clip((np.arange(nx) - (CELL - 1) / 2) / CELL, 0, mean.shape[2] - 1)
-    low = np.minimum(position.astype(np.int64), max(mean.shape[2] - 2, 0))
-    high = np.minimum(low + 1, mean.shape[2] - 1)
-    part = like(count, (position - low).astype(np.float32))
-    low, high = like(count, low), like(count, high)
-    return xp.ascontiguousarray(mean[:, :, low] * (1 - part) + mean[:, :, high] * part, dtype=xp.float32)

@@ -1,0 +1,103 @@
+"""Slow change of greys over a plane: shading, and the shadow of the side walls."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from fibtomo.ops.stripe_frame import BAND_ROWS
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+ORDER = 3
+"""Order of the polynomial in y and x."""
+SHADOW_PX = (15.0, 45.0)
+"""Decay lengths of what falls off from the left and right edge."""
+COARSE = 64
+"""Cells along y, at most, that the fit sees."""
+STANDS_OUT = 10.0
+"""Ratio of variances (per degree of freedom) from which the plane is shaded across the stripes."""
+RIDGE = 1e-4
+PRIOR_PIXELS = 0.5
+
+
+def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, width_px: float, nx: int) -> Float32:
+    """Smooth surfaces (phase, band, nx) through the means of cells.
+
+    A polynomial fitted by least squares, and the remainder averaged over `width_px` (standard deviation): the average
+    alone would be drawn off at the edges of a shaded plane. Across the stripes the polynomial and what decays from
+    both sides take part only if they stand out from the stripes themselves, whose broad part they would take away.
+
+    Parameters
+    ----------
+    count, total
+        (phase, band, cell) pixels and sums, less the stripes.
+    stripes
+        (band, cell) stripes as known so far.
+    cell_px
+        Columns of a cell; its rows are those of a band.
+    """
+    _, bands, cells = count.shape
+    middle = (np.arange(cells) + 0.5) * cell_px - 0.5
+    along = _powers(np.linspace(-1, 1, bands) if bands > 1 else np.zeros(1))
+    across, fine = _across(middle, nx), _across(np.arange(nx), nx)
+    surfaces = [_fit(n, t, along, across[:, :1]) for n, t in zip(count, total, strict=True)]
+    rest = sum(t - n * (along @ c @ across[:, :1].T) for n, t, c in zip(count, total, surfaces, strict=True))
+    everything = count.sum(axis=0)
+    if _stands_out(everything.sum(axis=0), (rest + everything * stripes).sum(axis=0), across):
+        surfaces = [_fit(n, t, along, across) for n, t in zip(count, total, strict=True)]
+    position = np.clip((np.arange(nx) - middle[0]) / cell_px, 0, cells - 1)
+    low = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    high, part = np.minimum(low + 1, cells - 1), (position - low).astype(np.float32)
+    sigma = (width_px / BAND_ROWS, width_px / cell_px)
+    out = np.empty((len(count), bands, nx), np.float32)
+    for k, c in enumerate(surfaces):
+        columns = c.shape[1]
+        rest = total[k] - count[k] * (along @ c @ across[:, :columns].T).astype(np.float32)
+        mean = gaussian_filter(rest, sigma, mode="nearest")
+        mean /= gaussian_filter(count[k], sigma, mode="nearest") + PRIOR_PIXELS
+        out[k] = along @ c @ fine[:, :columns].T + mean[:, low] * (1 - part) + mean[:, high] * part
+    return out
+
+
+def _fit(count: Float32, total: Float32, along: Float, across: Float) -> Float:
+    """Coefficients (power of y, column of `across`) of the surface through total/count, by weighted least squares."""
+    columns = across.shape[1]
+    chosen = [(i, j) for i in range(ORDER + 1) for j in range(columns) if i + _order(j) <= ORDER]
+    starts = np.arange(0, len(count), -(-len(count) // COARSE))
+    centres = np.add.reduceat(along, starts) / np.diff(np.append(starts, len(count)))[:, None]
+    design = np.stack([np.outer(centres[:, i], across[:, j]).ravel() for i, j in chosen], axis=1)
+    weight, sums = (np.add.reduceat(a, starts).ravel().astype(np.float64) for a in (count, total))
+    normal = (design * weight[:, None]).T @ design
+    normal[np.diag_indices(len(chosen))] += RIDGE * weight.sum() + 1e-12
+    out = np.zeros((along.shape[1], columns))
+    out[tuple(np.transpose(chosen))] = np.linalg.solve(normal, design.T @ sums)
+    return out
+
+
+def _stands_out(count: Float32, total: Float32, across: Float) -> bool:
+    """Whether the columns of `across` explain more of a profile (cell,) than as many others would."""
+    known = count > 0.1 * count.mean()
+    terms = across.shape[1] - 1
+    if known.sum() <= 2 * terms:
+        return False
+    root = np.sqrt(count[known].astype(np.float64))
+    value, design = total[known] / root, across[known] * root[:, None]
+    value = value - design[:, 0] * (design[:, 0] @ value) / (design[:, 0] @ design[:, 0])
+    left = value - design @ np.linalg.lstsq(design, value, rcond=None)[0]
+    free = int(known.sum()) - terms - 1
+    return float(value @ value - left @ left) / terms > STANDS_OUT * float(left @ left) / free
+
+
+def _powers(t: Float) -> Float:
+    return np.stack([t**i for i in range(ORDER + 1)], axis=1)
+
+
+def _across(x: Float, nx: int) -> Float:
+    """Powers of x, then decays from either side."""
+    decays = [np.exp(-side / length) for length in SHADOW_PX for side in (x, nx - 1 - x)]
+    return np.concatenate([_powers(2 * x / max(nx - 1, 1) - 1), np.stack(decays, axis=1)], axis=1)
+
+
+def _order(column: int) -> int:
+    """Order of a column of `_across`; decays count as the second, so that they change at most linearly along y."""
+    return column if column <= ORDER else ORDER - 1
