@@ -7,7 +7,7 @@ from pydantic import Field
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import VolumeSpec
-from fibtomo.ops.curtaining import remove_curtaining
+from fibtomo.ops.curtaining import remove_and_judge
 
 Lean = Annotated[float, Field(ge=-45, le=45)]
 
@@ -30,15 +30,10 @@ class CurtainParams(Params):
 
 def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:
     """Subtract the curtains of every slice."""
-    return remove_curtaining(
-        block,
-        method=params.method,
-        angle_deg=params.angle_deg,
-        strength=params.strength,
-        length_px=params.length_px,
-        width_px=params.width_px,
-        workers=1,
-    )
+    p = params
+    out, notes = remove_and_judge(block, p.method, p.angle_deg, p.strength, p.length_px, p.width_px)
+    ctx.notes.update(notes)
+    return out
 
 
 def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:
@@ -53,6 +48,7 @@ register(
         params=CurtainParams,
         needs=needs,
         apply=apply,
+        notes="curtains",
         citation="Münch et al., Opt. Express 17 (2009) 8567, doi:10.1364/OE.17.008567",
     )
 )

@@ -69,6 +69,8 @@ class StageContext:
         Scale and angles of the acquisition, with origins.
     out_spec, out_z
         For WARP: the target grid, and the range of its slices (start, stop) to make.
+    notes
+        What `apply` found on each slice of the block, arrays (slices,) by name; see `StageDef.notes`.
     """
 
     spec: VolumeSpec
@@ -78,6 +80,7 @@ class StageContext:
     calibration: Calibration = field(default_factory=Calibration)
     out_spec: VolumeSpec | None = None
     out_z: tuple[int, int] = (0, 0)
+    notes: Table = field(default_factory=dict)
 
     @property
     def core_slices(self) -> slice:
@@ -126,6 +129,8 @@ class StageDef:
         Kind of volume read and made: "grey", "phases" or "objects".
     produces
         Role of the table that `combine` returns.
+    notes
+        Role of the table of ``ctx.notes``, over all slices, of a SLICE or SLAB stage.
     requires, optional
         Roles of earlier tables that must, or may, be there.
     late
@@ -152,6 +157,7 @@ class StageDef:
     consumes: str = "grey"
     makes: str = "grey"
     produces: str | None = None
+    notes: str | None = None
     requires: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     late: tuple[str, ...] = ()

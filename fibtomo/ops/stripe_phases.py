@@ -1,6 +1,7 @@
 """Stripe profiles from how far the pixels inside the phases lie off the greys of the phases."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,8 @@ Float = NDArray[np.float64]
 SMOOTHINGS_PX = (1.0, 2.0)
 """Smoothing before the greys are told apart; the second where noise hides the phases after the first."""
 BINS = 128
+DEPTH, SURE_DEPTH = 0.5, 0.25
+"""How deep the histogram must be between phases: their nulls judge what they tell, but layers must be sure."""
 SAMPLES = 1 << 16
 """About as many pixels as show the phases in a histogram."""
 OUTSIDE = 255
@@ -32,6 +35,8 @@ FEWEST = 100
 """Samples of a phase that tell its grey."""
 SAME = 0.5
 """Correlation with the phases from which suspected stripes are the phases."""
+FAR = 4.0
+"""Phases differ by so many standard deviations of the noise before stripes may be taken for them."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -87,7 +92,7 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     length_px, width_px
         See `fibtomo.ops.stripes.stripe_field`.
     """
-    labelled = _labels(u, spans, bands)
+    labelled = _labels(u, spans, bands, DEPTH)
     if labelled is None:
         return None
     labels, phases, smooth = labelled
@@ -114,10 +119,12 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
 def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
     """Whether the suspected stripes (band, x) are the phases themselves: layers or columns that run along them."""
     none = namespace(u).zeros_like(bands)
-    labelled = _labels(u, spans, none)
+    labelled = _labels(u, spans, none, SURE_DEPTH)
     if labelled is None:
         return False
     labels, phases, _ = labelled
+    if not _far_apart(u, labels, phases):
+        return False
     pixels, phase = _loops(u).label_sums(labels, phases, BAND_ROWS)
     total = float(pixels.sum())
     if total == 0:
@@ -126,6 +133,18 @@ def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
     b = bands - float((bands * pixels).sum()) / total
     spread = float((a * a / namespace(u).maximum(pixels, 1)).sum()) * float((pixels * b * b).sum())
     return float((a * b).sum()) ** 2 > SAME**2 * spread > 0
+
+
+def _far_apart(u: Array, labels: Array, phases: int) -> bool:
+    """Whether neighbouring phases differ by more than the contrast that curtains reach over the noise."""
+    every = max(1, round((u.size / SAMPLES) ** 0.5))
+    grey, label = to_host(u[::every]), to_host(labels[::every])
+    members = [grey[label == k] for k in range(phases)]
+    if not all(len(m) >= FEWEST for m in members):
+        return False
+    centre = [float(np.median(m)) for m in members]
+    noise = min(1.4826 * float(np.median(np.abs(m - c))) for m, c in zip(members, centre, strict=True))
+    return min(b - a for a, b in pairwise(centre)) > FAR * noise
 
 
 def _loops(a: Array) -> ModuleType:
@@ -138,7 +157,7 @@ def _loops(a: Array) -> ModuleType:
     return _phase_kernels
 
 
-def _labels(u: Array, spans: Array, bands: Array) -> tuple[Array, int, Array] | None:
+def _labels(u: Array, spans: Array, bands: Array, depth: float) -> tuple[Array, int, Array] | None:
     """Phase (y, x) of each pixel well inside one, the number of phases, and the smoothed greys."""
     every = max(1, round((u.size / SAMPLES) ** 0.5))
     for sigma in SMOOTHINGS_PX:
@@ -151,7 +170,7 @@ def _labels(u: Array, spans: Array, bands: Array) -> tuple[Array, int, Array] | 
         if not known.any():
             return None
         flat = part[:, 1:-1][known & (steep <= np.median(steep[known]))]
-        thresholds = valleys(flat, BINS)
+        thresholds = valleys(flat, BINS, depth)
         if len(thresholds):
             reach = 2 if sigma == SMOOTHINGS_PX[0] else 3
             labels = _loops(u).pure_labels(smooth, like(u, thresholds), spans, reach, OUTSIDE)

@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from fibtomo.backend.array import namespace, to_dtype, to_host
 from fibtomo.backend.device import on_device, upload
 from fibtomo.core.source import SliceSource
@@ -21,6 +23,8 @@ from fibtomo.pipeline.plan import Halo, halo_of
 from fibtomo.pipeline.sections import Section
 
 _GPU_LOCK = threading.Lock()
+NOTES = "notes/"
+_Noted = list[tuple[str, int, Table]]  # role, first slice, arrays over slices
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,15 @@ def run_block(job: SectionJob, z0: int) -> int:
     halo = halo_of(job.section, job.out)
     tables = load_tables(ledger, job.roles)
     with _on_device(job.device):
-        lo, block = _extended(job, z0, z1, halo, tables, clock)
+        noted: _Noted = []
+        lo, block = _extended(job, z0, z1, halo, tables, clock, noted)
         partials = _measure(job, block, lo, z0, z1, tables, clock)
         if job.section.output:
             core = to_host(block[z0 - lo : z1 - lo])
             with clock("write"):
                 write_slab(ledger.array_path(job.section.output), z0, core)
-    write_table(ledger.block_path(job.key, z0), {**partials, "seconds": clock.seconds})
+    kept = {**partials, **_notes_of(noted, z0, z1), "seconds": clock.seconds}
+    write_table(ledger.block_path(job.key, z0), kept)
     return (z1 - z0) * job.out.shape[1] * job.out.shape[2]
 
 
@@ -114,31 +120,46 @@ def _on_device(device: str) -> Iterator[None]:
         yield
 
 
+def _notes_of(noted: _Noted, z0: int, z1: int) -> Table:
+    """What stages noted of slices [z0, z1); keys are "notes/role/name"."""
+    pieces: dict[str, list[Any]] = {}
+    for role, first, table in sorted(noted, key=lambda piece: piece[1]):
+        for name, values in table.items():
+            pieces.setdefault(f"{NOTES}{role}/{name}", []).append(values[max(z0 - first, 0) : max(z1 - first, 0)])
+    return {key: np.concatenate(parts) for key, parts in pieces.items()}
+
+
 def _extended(
-    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock
+    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
 ) -> tuple[int, Any]:
     """Return the block for [z0, z1) widened by the measures' halo, in the stored type, and its first slice."""
     n = job.out.shape[0]
     lo, hi = max(0, z0 - halo.measure[0]), min(n, z1 + halo.measure[1])
-    block = _chain(job, lo, hi, halo, tables, clock)
+    block = _chain(job, lo, hi, halo, tables, clock, noted)
     return lo, to_dtype(block, job.out.dtype)
 
 
-def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock) -> Any:
+def _chain(
+    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
+) -> Any:
     """Run the local stages for [z0, z1); where memory runs out, in two halves."""
+    before = len(noted)
     try:
-        return _chain_once(job, z0, z1, halo, tables, clock)
+        return _chain_once(job, z0, z1, halo, tables, clock, noted)
     except MemoryError:
         if z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local):
             raise DeviceMemoryError(
                 f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers"
             ) from None
+    del noted[before:]
     middle = (z0 + z1) // 2
-    parts = [_chain(job, a, b, halo, tables, clock) for a, b in ((z0, middle), (middle, z1))]
+    parts = [_chain(job, a, b, halo, tables, clock, noted) for a, b in ((z0, middle), (middle, z1))]
     return namespace(parts[0]).concatenate(parts)
 
 
-def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock) -> Any:
+def _chain_once(
+    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
+) -> Any:
     section, n = job.section, job.out.shape[0]
     lo, hi = max(0, z0 - halo.local[0]), min(n, z1 + halo.local[1])
     spec = job.source.spec
@@ -159,6 +180,8 @@ def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str,
         ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
         with clock(call.name):
             block = call.stage.apply(block, call.params, ctx) if call.stage.apply else block
+        if call.stage.notes is not None:
+            noted.append((call.stage.notes, z0, {name: v[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}))
     return block[z0 - lo : z1 - lo]
 
 
@@ -192,6 +215,9 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
             continue
         ctx = StageContext(job.out, 0, (0, job.out.shape[0]), {**tables, **made}, job.calibration)
         made[stage.produces] = stage.combine(partials, call.params, ctx)
+    for key in (k for k in blocks[0] if k.startswith(NOTES)):
+        _, role, name = key.split("/")
+        made.setdefault(role, {})[name] = np.concatenate([b[key] for b in blocks])
     return made
 
 

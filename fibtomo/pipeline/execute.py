@@ -278,6 +278,7 @@ def _run_section(state: RunState, job: SectionJob, workers: int, observer: Obser
         observer=observer,
     )
     roles = [c.stage.produces for c in job.section.measures if c.stage.produces]
+    roles += [c.stage.notes for c in job.section.local if c.stage.notes]
     if not all(state.ledger.table_path(role).is_file() for role in roles):
         for role, table in combine_section(job).items():
             write_table(state.ledger.table_path(role), table)

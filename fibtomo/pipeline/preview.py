@@ -89,7 +89,10 @@ def _apply_whole(
         if stage.side_tables is not None:
             tables.update(stage.side_tables(call.params, StageContext(spec, 0, (0, n), tables, calibration, out)))
         ctx = StageContext(spec, 0, (0, n), tables, calibration, out, (0, out.shape[0]))
-    return to_dtype(stage.apply(block, call.params, ctx), out.dtype), out
+    block = to_dtype(stage.apply(block, call.params, ctx), out.dtype)
+    if stage.notes is not None:
+        tables[stage.notes] = ctx.notes
+    return block, out
 
 
 def reduce_over(source: SliceSource, call: Call, *, budget: float, workers: int) -> Table:
