@@ -6,12 +6,12 @@ import numpy as np
 
 from fibtomo.backend.array import as_array, namespace, to_dtype
 from fibtomo.errors import InputError
+from fibtomo.ops.curtain_filters import FILTERS, named_stripes
 from fibtomo.ops.padding import inside_padding
-from fibtomo.ops.stripes import Array, StripeField, in_stripe_frame, stripe_field, stripe_slope
-from fibtomo.ops.wavelet_fft import wavelet_stripes
+from fibtomo.ops.stripes import Array, StripeField, stripe_field, stripe_slope
 
-Method = Literal["auto", "gradient", "wavelet_fft"]
-METHODS = ("auto", "gradient", "wavelet_fft")
+Method = Literal["auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft"]
+METHODS = ("auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft")
 MAX_ANGLE_DEG = 45.0
 
 
@@ -33,8 +33,10 @@ def remove_curtaining(
         (z, y, x) slices or one (y, x) slice, any integer or float dtype: NumPy, CuPy, or what turns into an array.
     method
         "gradient" averages the grey steps along the ion beam, phase boundaries left out, and integrates them
-        (`fibtomo.ops.stripes`); "wavelet_fft" is the filter of Münch et al. 2009 behind the same gate; "auto" takes
-        what measured best, at present "gradient".
+        (`fibtomo.ops.stripes`). Behind the same gate: "vsnr", the variational stationary noise remover
+        (`fibtomo.ops.curtain_vsnr`); "general", the general stripe remover (`fibtomo.ops.curtain_general`); "wedge",
+        the Fourier wedge refilled by total variation (`fibtomo.ops.curtain_wedge`); "wavelet_fft", the filter of Münch
+        et al. 2009 (`fibtomo.ops.wavelet_fft`). "auto" takes what measured best, at present "gradient".
     angle_deg
         Direction of the curtains, positive when they lean to the right on their way down; "auto" finds it on each
         slice within ±15°.
@@ -94,14 +96,9 @@ def find_curtains(
     """Curtains of one (y, x) slice, with its stripe index."""
     slope = stripe_slope(plane) if angle_deg == "auto" else float(np.tan(np.radians(angle_deg)))
     found = stripe_field(plane, slope, length_px, width_px)
-    if method != "wavelet_fft" or found.index <= 1:
+    if method not in FILTERS or found.index <= 1:
         return found
-    levels, sigma_rows = max(1, round(np.log2(width_px))), plane.shape[0] / (2 * np.pi * length_px)
-
-    def filtered(upright: Array) -> Array:
-        return wavelet_stripes(upright, levels=levels, sigma_rows=sigma_rows)
-
-    return StripeField(in_stripe_frame(plane, slope, filtered), found.index)
+    return StripeField(named_stripes(plane, slope, method, length_px, width_px), found.index)
 
 
 def _check(

@@ -1,0 +1,135 @@
+"""What the methods that take curtains off a plane by iteration share: where structure is, how noisy it is, what is long.
+
+All of them see the plane with its curtains upright, as `fibtomo.ops.stripes.in_stripe_frame` sets it.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from fibtomo.ops.noise import estimate_noise
+
+Float = NDArray[np.float32]
+Spans = NDArray[np.int64]
+
+EDGE_SIGMA_PX = 1.5
+"""Scale of the gradients that tell structure from curtains."""
+EDGE_CUT = 6.0
+"""Gradients beyond this many noise standard deviations belong to the structure."""
+LEAST_NOISE = 1e-3
+"""Noise is taken to be at least this share of the standard deviation of the grey values."""
+NEGLIGIBLE = 1e-3
+"""Share of the largest weight below which a row of a spectrum is left out."""
+
+
+def frame_spans(shape: tuple[int, int], columns: int, slope: float) -> Spans:
+    """Columns [first, end) of each row of an upright plane that come from the plane it was made from.
+
+    Parameters
+    ----------
+    shape
+        (y, x) of the upright plane, which is widened by the same number of columns left and right.
+    columns
+        Width of the plane it was made from.
+    slope
+        Columns per row by which the stripes lean to the right on their way down.
+
+    Returns
+    -------
+    numpy.ndarray
+        (y, 2).
+
+    Examples
+    --------
+    >>> frame_spans((3, 8), 4, -1.0).tolist()
+    [[3, 7], [2, 6], [1, 5]]
+    >>> frame_spans((2, 4), 4, 0.1).tolist()
+    [[0, 4], [0, 4]]
+    """
+    ny, width = shape
+    if width == columns:
+        return np.tile(np.array([0, columns]), (ny, 1))
+    start = (width - columns) / 2 - slope * (np.arange(ny) - (ny - 1) / 2)
+    first = np.clip(np.ceil(start), 0, width)
+    return np.stack([first, np.clip(np.floor(start + columns - 1) + 1, first, width)], axis=1).astype(np.int64)
+
+
+def inside_weight(shape: tuple[int, int], spans: Spans | None) -> Float:
+    """1 where a pixel (y, x) and its right neighbour lie inside the spans, else 0; a new array."""
+    if spans is None:
+        return np.ones(shape, np.float32)
+    x = np.arange(shape[1])
+    weight = ((x >= spans[:, :1]) & (x < spans[:, 1:] - 1)).astype(np.float32)
+    weight[:-1] *= weight[1:]
+    return weight
+
+
+def noise_level(upright: Float, spans: Spans | None) -> float:
+    """Standard deviation of the noise of a (y, x) plane inside its spans, in grey units; above 0."""
+    part = upright
+    if spans is not None and spans[:, 1].min() - spans[:, 0].max() >= 16:
+        part = upright[:, spans[:, 0].max() : spans[:, 1].min()]
+    sigma = float(estimate_noise(part)[0]) if min(part.shape) >= 3 else 0.0
+    return max(sigma, LEAST_NOISE * float(part.std()), float(np.finfo(np.float32).tiny) ** 0.5)
+
+
+def flatness(grey: Float, inside: Float) -> Float:
+    """Weight (y, x) from 1 where nothing but noise varies down to 0 on the edges of structure and where `inside` is 0.
+
+    Tukey's biweight of the smoothed gradient. Its scale is that of the quiet part of the plane: the magnitude of noise
+    is Rayleigh distributed; the median starts, and repeated clipping leaves structure out.
+    """
+    from fibtomo.ops._stripe_kernels import gradients
+
+    k = np.arange(int(4 * EDGE_SIGMA_PX + 0.5) + 1)
+    smooth = np.exp(-(k**2) / (2 * EDGE_SIGMA_PX**2))
+    smooth /= 2 * smooth.sum() - 1
+    gx, gy = gradients(grey, smooth.astype(np.float32), (smooth * k / EDGE_SIGMA_PX**2).astype(np.float32))
+    square = gx * gx + gy * gy
+    sample = square[::3, ::3][inside[::3, ::3] > 0]
+    variance = float(np.median(sample)) / 1.3863 if len(sample) else 0.0
+    for _ in range(4):
+        quiet = sample[sample < 6.25 * variance]
+        variance = min(variance, 0.6 * float(quiet.mean()) if len(quiet) else 0.0)
+    square /= -(EDGE_CUT**2) * max(variance, float(np.finfo(np.float32).tiny))
+    square += 1
+    np.maximum(square, 0, out=square)
+    square *= square
+    square *= inside
+    return square
+
+
+def cosines(n: int, count: int) -> Float:
+    """The first `count` rows (count, n) of the orthonormal cosine transform (DCT-II)."""
+    k, y = np.arange(count)[:, None], np.arange(n)
+    basis = np.sqrt(2 / n) * np.cos(np.pi * k * (y + 0.5) / n)
+    basis[0] /= np.sqrt(2)
+    return basis.astype(np.float32)
+
+
+def cycles(n: int) -> NDArray[np.float64]:
+    """Cycles per pixel of the coefficients (n,) of a cosine transform."""
+    return np.arange(n) / (2 * n)
+
+
+def long_and_narrow(field: Float, length_px: float, width_px: float) -> Float:
+    """Smooth a (y, x) field over `length_px` rows (standard deviation), and take off what is wider than `width_px`.
+
+    Examples
+    --------
+    >>> stripes = np.tile(np.sin(np.arange(64)), (64, 1)).astype(np.float32)
+    >>> bool(np.abs(long_and_narrow(stripes, 20, 60) - stripes).max() < 0.02)
+    True
+    >>> float(np.abs(long_and_narrow(stripes.T.copy(), 20, 60)).max().round(2))
+    0.01
+    """
+    ny, nx = field.shape
+    along = np.exp(-((2 * np.pi * cycles(ny) * length_px) ** 2) / 2)
+    along = along[along > NEGLIGIBLE].astype(np.float32)
+    across = (1 - np.exp(-((2 * cycles(nx) * width_px) ** 2))).astype(np.float32)
+    basis = cosines(ny, len(along))
+    spectrum = scipy.fft.dct(basis @ field, axis=1, norm="ortho") * along[:, None] * across
+    out: Any = basis.T @ scipy.fft.idct(spectrum, axis=1, norm="ortho")
+    return np.asarray(out, np.float32)
