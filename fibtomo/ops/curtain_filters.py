@@ -11,7 +11,7 @@ from fibtomo.ops.curtain_parts import Float, frame_spans
 from fibtomo.ops.curtain_vsnr import vsnr_stripes
 from fibtomo.ops.curtain_wedge import wedge_stripes
 from fibtomo.ops.stripes import in_stripe_frame
-from fibtomo.ops.wavelet_fft import tuned_wavelet_stripes
+from fibtomo.ops.curtain_wavelet import tuned_wavelet_stripes
 
 Array = Any
 

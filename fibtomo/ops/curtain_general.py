@@ -4,12 +4,14 @@ import numpy as np
 
 from fibtomo.ops.curtain_parts import Float, Spans, flatness, inside_weight, long_and_narrow, noise_level
 
-VARIATION = 1.5
+VARIATION = 1.6
 """Weight μ1 of the total variation of the structure, over that of the variation of stripes along themselves."""
-SPARSITY = 0.007
+SPARSITY = 0.01
 """Weight μ2 of the stripes' own size, per pixel."""
 ROUNDS = (50, 50, 50, 250)
 """Iterations; between them the edges of the structure are looked for anew."""
+SMOOTHING = 1.5
+"""Smoothing of the stripes along themselves, in units of `length_px`."""
 STEP = 10.0
 """Grey step of an iteration for a unit of the dual variables, over the noise and the norm of the gradients."""
 SQUARED_NORM = 12.0
@@ -33,7 +35,7 @@ def general_stripes(
     spans
         (y, 2) columns [first, end) of each row that count; all if None.
     length_px
-        Standard deviation of that smoothing.
+        That smoothing has 1.5 times this for standard deviation.
     width_px
         Stripes much wider than this are left in.
 
@@ -64,7 +66,7 @@ def general_stripes(
     limit = VARIATION * inside
     for k, iterations in enumerate(ROUNDS):
         if k:
-            limit = VARIATION * flatness(grey - long_and_narrow(stripes, length_px, width_px), inside)
+            limit = VARIATION * flatness(grey - long_and_narrow(stripes, SMOOTHING * length_px, width_px), inside)
         for _ in range(iterations):
             split_step(grey, stripes, ahead, p_x, p_y, q, limit, primal, 1 / (primal * SQUARED_NORM), SPARSITY)
-    return long_and_narrow(stripes, length_px, width_px)
+    return long_and_narrow(stripes, SMOOTHING * length_px, width_px)
