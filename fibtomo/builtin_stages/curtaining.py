@@ -15,8 +15,8 @@ class CurtainParams(Params):
 
     method: Literal["auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft"] = Field(
         "auto",
-        description="gradient: robust grey steps; vsnr: Fehrenbach 2012; general: Rottmayer 2024; wedge: Schwartz 2019; "
-        "wavelet_fft: Münch 2009; auto: what measures best.",
+        description="gradient: robust grey steps; vsnr: Fehrenbach 2012; general: Rottmayer 2024; "
+        "wedge: Schwartz 2019; wavelet_fft: Münch 2009; auto: what measures best.",
     )
     angle_deg: Annotated[float, Field(ge=-45, le=45)] | Literal["auto"] = Field(
         "auto", description="Lean of the curtains to the right on their way down, ±45°; auto: per slice."

@@ -16,7 +16,7 @@ _compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out: Array) -> None:
     """One dual step of total variation: w = clip(∇(u0 - s) + w), in place; `out` = ∇ᵀ(2 w - w before)."""
     ny, nx = u0.shape
-    above, here, below = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(nx, np.float32)
+    here, below = np.empty(nx, np.float32), np.empty(nx, np.float32)
     zx, zy, zy_above = np.zeros(nx + 1, np.float32), np.zeros(nx, np.float32), np.zeros(nx, np.float32)
     for x in range(nx):
         here[x] = u0[0, x] - s[0, x]
@@ -28,22 +28,22 @@ def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out
                 below[x] = u0[y + 1, x] - s[y + 1, x]
         else:
             below[:] = here
-        wxr, wyr = wx[y], wy[y]
+        dual_x, dual_y = wx[y], wy[y]
         zx[:] = 0
         zy[:] = 0
         for x in range(nx - 1):
-            ax, ay = wxr[x], wyr[x]
+            ax, ay = dual_x[x], dual_y[x]
             vx, vy = here[x + 1] - here[x] + ax, below[x] - here[x] + ay
             scale = min(np.float32(1), limit[x] / np.sqrt(vx * vx + vy * vy + np.float32(1e-30)))
             vx *= scale
             vy *= scale
-            wxr[x] = vx
-            wyr[x] = vy
+            dual_x[x] = vx
+            dual_y[x] = vy
             zx[x + 1] = 2 * vx - ax
             zy[x] = 2 * vy - ay
         if last:
             zy[:] = 0
-            wyr[:] = 0
+            dual_y[:] = 0
         target = out[y]
         for x in range(nx):
             target[x] = zx[x] - zx[x + 1] + zy_above[x] - zy[x]
@@ -55,7 +55,7 @@ def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out
 def split_step(
     u0: Array, s: Array, ahead: Array, px: Array, py: Array, q: Array, tv: Array, tau: float, sigma: float, lone: float
 ) -> None:
-    """One primal-dual step of Σ tv |∇(u0 - s)| + Σ |∂s/∂y| + lone Σ |s|, in place; duals (px, py) and q, y downwards."""
+    """One primal-dual step of Σ tv |∇(u0 - s)| + Σ |∂s/∂y| + lone Σ |s|, in place; duals (px, py) and q."""
     ny, nx = u0.shape
     t, c, soft = np.float32(tau), np.float32(sigma), np.float32(tau * lone)
     one, tiny = np.float32(1), np.float32(1e-30)

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from fibtomo.backend.array import like, to_host
 from fibtomo.ops.curtain_general import general_stripes
 from fibtomo.ops.curtain_parts import Float, frame_spans
 from fibtomo.ops.curtain_vsnr import vsnr_stripes
+from fibtomo.ops.curtain_wavelet import tuned_wavelet_stripes
 from fibtomo.ops.curtain_wedge import wedge_stripes
 from fibtomo.ops.stripes import in_stripe_frame
-from fibtomo.ops.curtain_wavelet import tuned_wavelet_stripes
 
 Array = Any
 
@@ -45,6 +43,7 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
 
     Examples
     --------
+    >>> import numpy as np
     >>> y, x = np.mgrid[:128, :128]
     >>> stripes = 5 * np.sin((x - 0.1 * y) / 2)
     >>> noisy = stripes + np.random.default_rng(0).normal(0, 3, stripes.shape)

@@ -4,9 +4,9 @@ import numpy as np
 
 from fibtomo.ops.curtain_parts import Float, Spans, flatness, inside_weight, long_and_narrow, noise_level
 
-VARIATION = 1.6
+VARIATION = 2.0
 """Weight μ1 of the total variation of the structure, over that of the variation of stripes along themselves."""
-SPARSITY = 0.01
+SPARSITY = 0.015
 """Weight μ2 of the stripes' own size, per pixel."""
 ROUNDS = (50, 50, 50, 250)
 """Iterations; between them the edges of the structure are looked for anew."""
@@ -23,10 +23,10 @@ def general_stripes(
 ) -> Float:
     """Return the long part of the stripes that split off at least variation.
 
-    ``min μ1 ‖w ∇u‖₁ + ‖∂s/∂y‖₁ + μ2 ‖s‖₁`` with u + s = u0, by the primal-dual hybrid gradient method. All three terms are
-    norms, so neither brightness nor contrast matters; the noise of the plane sets the step. w is 0 on edges of the
-    structure (`curtain_parts.flatness`). u is never used: it is smoothed. What is subtracted is s, itself smoothed along
-    the stripes so that no noise goes with it.
+    ``min μ1 ‖w ∇u‖₁ + ‖∂s/∂y‖₁ + μ2 ‖s‖₁`` with u + s = u0, by the primal-dual hybrid gradient method. All three
+    terms are norms, so neither brightness nor contrast matters; the noise of the plane sets the step. w is 0 on edges
+    of the structure (`curtain_parts.flatness`). u is never used: it is smoothed. What is subtracted is s, itself
+    smoothed along the stripes so that no noise goes with it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The wavelet-Fourier filter of Münch et al. 2009, tuned by the plane itself and kept off the edges of its structure."""
+"""The wavelet-Fourier filter of Münch et al. 2009, tuned by the plane itself and kept off its edges."""
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from fibtomo.ops.curtain_parts import Float, Spans, cosines, flatness, inside_weight
 
-WAVELET = "db6"
+WAVELET = "db4"
 WIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Widths of the Gaussian along the stripes to choose from, in cycles per plane height."""
 SIGNIFICANCE = 2.0
@@ -26,8 +26,8 @@ def tuned_wavelet_stripes(
 
     Each level's detail across the stripes keeps a share a of a Gaussian g in Fourier space along them. Both are chosen
     per level without a stripe-free plane: what the same level holds when rows and columns are exchanged is what
-    structure and noise hold (N); the rest is stripe power E; a g leaves ``Σ (1 - a g)² E`` and costs ``Σ a² g² N``. Nothing
-    is taken where E is within the errors of both estimates.
+    structure and noise hold (N); the rest is stripe power E; a g leaves ``Σ (1 - a g)² E`` and costs ``Σ a² g² N``.
+    Nothing is taken where E is within the errors of both estimates.
 
     That alone beats any fixed setting, but the edges of structure swamp both powers. So the filter runs again on a
     plane put together from the grey steps between flat pixels (`curtain_parts.flatness`), with the stripes found so far

@@ -1,6 +1,7 @@
 """Deletion of the Fourier wedge that holds the curtains, refilled by total variation, after Schwartz et al. 2019."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fibtomo.ops.curtain_parts import Float, Spans, cycles
 from fibtomo.ops.curtain_tv import SplitStripes
@@ -39,8 +40,8 @@ def wedge_stripes(
 
     References
     ----------
-    J. Schwartz, Y. Jiang, Y. Wang, A. Aiello, P. Bhattacharya, H. Yuan, Z. Mi, N. Bassim, R. Hovden, Microsc. Microanal.
-    25 (2019) 705, doi:10.1017/S1431927619000254, arXiv:1901.08001.
+    J. Schwartz, Y. Jiang, Y. Wang, A. Aiello, P. Bhattacharya, H. Yuan, Z. Mi, N. Bassim, R. Hovden, Microsc.
+    Microanal. 25 (2019) 705, doi:10.1017/S1431927619000254, arXiv:1901.08001.
 
     Examples
     --------
@@ -59,7 +60,7 @@ def wedge_stripes(
     return split.stripes
 
 
-def wedge_of(shape: tuple[int, int], length_px: float, width_px: float) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def wedge_of(shape: tuple[int, int], length_px: float, width_px: float) -> NDArray[np.bool_]:
     """Cosine coefficients (y, x) in the wedge about the line of upright stripes."""
     down, across = (cycles(n) for n in shape)
     widest = np.maximum(np.tan(np.radians(HALF_ANGLE_DEG)) * across, 1 / (2 * ENDS * length_px))
