@@ -13,7 +13,8 @@ SIGNIFICANCE = 2.0
 """Standard errors by which a level must hold more along the stripes than across."""
 LEAST_SIDE = 8
 """Coefficients along the shorter side that a level must have."""
-PASSES = 3
+PASSES = 6
+"""What the first filter took from structure fades with each."""
 TRUSTED_ROWS = 5.0
 """Rows over which the steps left must stand for those left out, in units of `length_px`."""
 LEAST_TRUST = 0.25

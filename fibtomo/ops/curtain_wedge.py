@@ -10,6 +10,10 @@ HALF_ANGLE_DEG = 1.0
 """Half the opening of the wedge."""
 ENDS = 10.0
 """The wedge is nowhere narrower than the spectrum of a stripe that ends: half of it, 1 / (2 ENDS length_px)."""
+NOISE_LEFT = 3.0
+"""Power of the noise in the coefficients found, in units of the noise."""
+LEAST_POWER = 1e-3
+"""Power of an octave that shows nothing, in units of the noise."""
 
 
 def wedge_stripes(
@@ -20,7 +24,8 @@ def wedge_stripes(
     The coefficients outside the wedge are known and stay as they are; inside, nothing is known, and the plane of least
     total variation is taken. Both are enforced at once, since only coefficients of the wedge are ever looked for.
     Cosine coefficients take the place of Fourier's: the plane goes on mirrored, and its rim does not ring. Edges of the
-    structure have no say (`curtain_parts.flatness`).
+    structure have no say (`curtain_parts.flatness`). Unlike in the paper, the wedge is emptied no further than it is
+    full: last, what is taken is held to the power found in its octave beyond that of noise.
 
     Parameters
     ----------
@@ -56,8 +61,21 @@ def wedge_stripes(
     split = SplitStripes(upright, spans, len(free))
     split.step(free, 10)
     split.step(free, 10, split.flatness())
-    split.step(free, 20, split.flatness())
+    split.step(_held(split, free), 20, split.flatness())
     return split.stripes
+
+
+def _held(split: SplitStripes, free: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Power (row, x) found in each octave of the free coefficients beyond that of noise."""
+    wedge, square = free > 0, split.spectrum.astype(np.float64) ** 2
+    noise, power, end = split.noise**2, free.copy(), wedge.shape[1]
+    while wedge[:, :end].any():
+        octave = np.s_[:, end // 2 : end]
+        inside = wedge[octave]
+        found = float(square[octave][inside].mean()) if inside.any() else 0.0
+        power[octave][inside] = max(found - NOISE_LEFT * noise, LEAST_POWER * noise)
+        end //= 2
+    return power
 
 
 def wedge_of(shape: tuple[int, int], length_px: float, width_px: float) -> NDArray[np.bool_]:

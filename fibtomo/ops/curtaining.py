@@ -13,6 +13,8 @@ from fibtomo.ops.stripes import Array, StripeField, stripe_field, stripe_slope
 Method = Literal["auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft"]
 METHODS = ("auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft")
 MAX_ANGLE_DEG = 45.0
+SURE_INDEX = 2.0
+"""Stripe index from which a named filter is believed altogether; "gradient" weighs its octaves itself."""
 
 
 def remove_curtaining(
@@ -36,7 +38,7 @@ def remove_curtaining(
         (`fibtomo.ops.stripes`). Behind the same gate: "vsnr", the variational stationary noise remover
         (`fibtomo.ops.curtain_vsnr`); "general", the general stripe remover (`fibtomo.ops.curtain_general`); "wedge",
         the Fourier wedge refilled by total variation (`fibtomo.ops.curtain_wedge`); "wavelet_fft", the filter of Münch
-        et al. 2009 (`fibtomo.ops.wavelet_fft`). "auto" takes what measured best, at present "gradient".
+        et al. 2009 (`fibtomo.ops.curtain_wavelet`). "auto" takes what measured best, at present "gradient".
     angle_deg
         Direction of the curtains, positive when they lean to the right on their way down; "auto" finds it on each
         slice within ±15°.
@@ -98,7 +100,8 @@ def find_curtains(
     found = stripe_field(plane, slope, length_px, width_px)
     if method not in FILTERS or found.index <= 1:
         return found
-    return StripeField(named_stripes(plane, slope, method, length_px, width_px), found.index)
+    share = min(1.0, (found.index - 1) / (SURE_INDEX - 1))
+    return StripeField(share * named_stripes(plane, slope, method, length_px, width_px), found.index)
 
 
 def _check(
