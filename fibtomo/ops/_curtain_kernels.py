@@ -1,4 +1,4 @@
-"""Loops behind the iterative curtain removers, `fibtomo.ops.curtain_tv` and `fibtomo.ops.curtain_general`.
+"""Loops behind the iterative curtain removers, `fibtomo.ops.curtain_tv` and its like.
 
 Imported lazily: numba takes a while to load.
 """
@@ -10,6 +10,7 @@ from numba import njit
 
 Array = Any
 _compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+TILE = 256
 
 
 @_compiled
@@ -84,3 +85,34 @@ def split_step(
             v = max(v - soft, np.float32(0)) + min(v + soft, np.float32(0))
             here[x] = 2 * v - row[x]
             row[x] = v
+
+
+@_compiled
+def into_basis(basis: Array, field: Array) -> Array:
+    """Coefficients (k, x) of a field (y, x) in a basis (k, y); no threads of a matrix library that others wait for."""
+    rows, (ny, nx) = len(basis), field.shape
+    out = np.zeros((rows, nx), np.float32)
+    for x0 in range(0, nx, TILE):
+        end = min(x0 + TILE, nx)
+        for y in range(ny):
+            row = field[y, x0:end]
+            for k in range(rows):
+                weight, target = basis[k, y], out[k, x0:end]
+                for x in range(end - x0):
+                    target[x] += weight * row[x]
+    return out
+
+
+@_compiled
+def from_basis(basis: Array, coefficients: Array, out: Array) -> None:
+    """Field (y, x) of coefficients (k, x) in a basis (k, y)."""
+    rows, (ny, nx) = len(basis), out.shape
+    for x0 in range(0, nx, TILE):
+        end = min(x0 + TILE, nx)
+        for y in range(ny):
+            target = out[y, x0:end]
+            target[:] = 0
+            for k in range(rows):
+                weight, row = basis[k, y], coefficients[k, x0:end]
+                for x in range(end - x0):
+                    target[x] += weight * row[x]

@@ -3,8 +3,6 @@
 All of them see the plane with its curtains upright, as `fibtomo.ops.stripes.in_stripe_frame` sets it.
 """
 
-from typing import Any
-
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -72,7 +70,7 @@ def noise_level(upright: Float, spans: Spans | None) -> float:
     if spans is not None and spans[:, 1].min() - spans[:, 0].max() >= 16:
         part = upright[:, spans[:, 0].max() : spans[:, 1].min()]
     sigma = float(estimate_noise(part)[0]) if min(part.shape) >= 3 else 0.0
-    return max(sigma, LEAST_NOISE * float(part.std()), float(np.finfo(np.float32).tiny) ** 0.5)
+    return max(sigma, LEAST_NOISE * float(part.std()), float(np.finfo(np.float32).tiny ** 0.5))
 
 
 def flatness(grey: Float, inside: Float) -> Float:
@@ -98,7 +96,7 @@ def flatness(grey: Float, inside: Float) -> Float:
     np.maximum(square, 0, out=square)
     square *= square
     square *= inside
-    return square
+    return np.asarray(square, np.float32)
 
 
 def cosines(n: int, count: int) -> Float:
@@ -106,7 +104,7 @@ def cosines(n: int, count: int) -> Float:
     k, y = np.arange(count)[:, None], np.arange(n)
     basis = np.sqrt(2 / n) * np.cos(np.pi * k * (y + 0.5) / n)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    return np.asarray(basis, np.float32)
 
 
 def cycles(n: int) -> NDArray[np.float64]:
@@ -125,11 +123,13 @@ def long_and_narrow(field: Float, length_px: float, width_px: float) -> Float:
     >>> float(np.abs(long_and_narrow(stripes.T.copy(), 20, 60)).max().round(2))
     0.0
     """
+    from fibtomo.ops._curtain_kernels import from_basis, into_basis
+
     ny, nx = field.shape
     along = np.exp(-((2 * np.pi * cycles(ny) * length_px) ** 2) / 2)
     along = along[along > NEGLIGIBLE].astype(np.float32)
     across = (1 - np.exp(-((2 * cycles(nx) * width_px) ** 2))).astype(np.float32)
-    basis = cosines(ny, len(along))
-    spectrum = scipy.fft.dct(basis @ field, axis=1, norm="ortho") * along[:, None] * across
-    out: Any = basis.T @ scipy.fft.idct(spectrum, axis=1, norm="ortho")
-    return np.asarray(out, np.float32)
+    basis, out = cosines(ny, len(along)), np.empty((ny, nx), np.float32)
+    spectrum = scipy.fft.dct(into_basis(basis, field), axis=1, norm="ortho") * along[:, None] * across
+    from_basis(basis, scipy.fft.idct(spectrum, axis=1, norm="ortho"), out)
+    return out

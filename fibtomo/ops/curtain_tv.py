@@ -63,7 +63,7 @@ class SplitStripes:
         weight
             (y, x) weight w of the gradients; 1 inside the spans if None.
         """
-        from fibtomo.ops._curtain_kernels import clip_gradients
+        from fibtomo.ops._curtain_kernels import clip_gradients, from_basis, into_basis
 
         limit = self.noise * (self._inside if weight is None else weight)
         with np.errstate(divide="ignore"):
@@ -72,6 +72,8 @@ class SplitStripes:
         out = np.empty_like(self.grey)
         for _ in range(iterations):
             clip_gradients(self.grey, self.stripes, self._dual[0], self._dual[1], limit, out)
-            self.spectrum = self._laplace * self.spectrum + scipy.fft.dct(self._basis @ out, axis=1, norm="ortho")
+            self.spectrum = self._laplace * self.spectrum + scipy.fft.dct(
+                into_basis(self._basis, out), axis=1, norm="ortho"
+            )
             self.spectrum *= inverse
-            np.matmul(self._basis.T, scipy.fft.idct(self.spectrum, axis=1, norm="ortho"), out=self.stripes)
+            from_basis(self._basis, scipy.fft.idct(self.spectrum, axis=1, norm="ortho"), self.stripes)

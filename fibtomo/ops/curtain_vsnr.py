@@ -75,7 +75,8 @@ def _atoms(
     Along: Gaussians; across: slopes of Gaussians, which hold no mean.
     """
     ny, nx = shape
-    down = sum(n * np.exp(-((2 * np.pi * cycles(ny) * n * length_px) ** 2)) for n in LENGTHS) / sum(LENGTHS)
+    lengths = np.array(LENGTHS)[:, None]
+    down = (lengths * np.exp(-((2 * np.pi * cycles(ny) * lengths * length_px) ** 2))).sum(axis=0) / lengths.sum()
     count = max(1, round(np.log2(width_px / 2.5 / FINEST_PX)) + 1)
     scaled = (2 * np.pi * cycles(nx) * FINEST_PX * 2.0 ** np.arange(count)[:, None]) ** 2
     return np.asarray(down[down > NEGLIGIBLE]), scaled * np.exp(1 - scaled)

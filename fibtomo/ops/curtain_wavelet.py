@@ -122,9 +122,11 @@ def _stripes(coarse: Float, along: list[Float], null: list[Float], shape: tuple[
 
 def _tuned(detail: Float, null: Float) -> Float:
     """Slow part of a detail (y, x) along y, of least expected error by another that holds no stripes."""
+    from fibtomo.ops._curtain_kernels import from_basis, into_basis
+
     basis, other = (cosines(len(a), min(len(a), int(6 * WIDTHS[-1]))) for a in (detail, null))
-    found = basis @ detail
-    power, floor = (np.mean(np.square(a, dtype=np.float64), axis=1) for a in (found, other @ null))
+    found, out = into_basis(basis, detail), np.empty_like(detail)
+    power, floor = (np.mean(np.square(a, dtype=np.float64), axis=1) for a in (found, into_basis(other, null)))
     half_cycles = np.arange(len(power))
     floor = np.interp(half_cycles / len(detail), np.arange(len(floor)) / len(null), floor)
     most, best = 0.0, np.zeros(len(power))
@@ -133,7 +135,8 @@ def _tuned(detail: Float, null: Float) -> Float:
         gain, share = _expected(g, power, floor, (detail.shape[1], null.shape[1]))
         if gain > most:
             most, best = gain, share * g
-    return np.asarray(basis.T @ (best.astype(np.float32)[:, None] * found), np.float32)
+    from_basis(basis, best.astype(np.float32)[:, None] * found, out)
+    return out
 
 
 def _expected(
