@@ -1,5 +1,6 @@
 """Faces and stacks with known curtains for ``curtain_peers.py``."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ def streaks(rms: float, angle_deg: float, widths_px: tuple[float, float], size: 
     return total * (rms / total.std())
 
 
+@cache
 def make_face(
     rms: float,
     angle_deg: float,

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fibtomo.backend.array import like, to_host
 from fibtomo.ops.curtain_general import general_stripes
-from fibtomo.ops.curtain_parts import Float, frame_spans
+from fibtomo.ops.curtain_parts import Float, clipped, frame_spans
 from fibtomo.ops.curtain_vsnr import vsnr_stripes
 from fibtomo.ops.curtain_wavelet import tuned_wavelet_stripes
 from fibtomo.ops.curtain_wedge import wedge_stripes
@@ -39,7 +41,7 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
     Returns
     -------
     Array
-        (y, x) float32 stripes in grey units.
+        (y, x) float32 stripes in grey units, 0 where the detector clips.
 
     Examples
     --------
@@ -56,4 +58,6 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
         spans = frame_spans(upright.shape, host.shape[1], slope)
         return FILTERS[name](upright, spans, length_px=length_px, width_px=width_px)
 
-    return like(plane, in_stripe_frame(host, slope, filtered))
+    return like(
+        plane, np.where(clipped(host.astype(np.float32)), np.float32(0), in_stripe_frame(host, slope, filtered))
+    )

@@ -60,7 +60,7 @@ def general_stripes(
     from fibtomo.ops._curtain_kernels import split_step
 
     grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
-    inside = inside_weight(grey.shape, spans)
+    inside = inside_weight(grey, spans)
     primal = STEP * noise_level(grey, spans) / SQUARED_NORM**0.5
     stripes, ahead, p_x, p_y, q = np.zeros((5, *grey.shape), np.float32)
     limit = VARIATION * inside

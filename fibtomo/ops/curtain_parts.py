@@ -5,6 +5,7 @@ All of them see the plane with its curtains upright, as `fibtomo.ops.stripes.in_
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from fibtomo.ops.noise import estimate_noise
@@ -18,6 +19,8 @@ EDGE_CUT = 6.0
 """Gradients beyond this many noise standard deviations belong to the structure."""
 LEAST_NOISE = 0.05
 """Noise is taken to be at least this share of the standard deviation of the grey values; it sets the steps, too."""
+ROUNDING = 1e-6
+"""Share of the range of grey values that is no difference."""
 NEGLIGIBLE = 1e-3
 """Share of the largest weight below which a row of a spectrum is left out."""
 
@@ -54,14 +57,26 @@ def frame_spans(shape: tuple[int, int], columns: int, slope: float) -> Spans:
     return np.stack([first, np.clip(np.floor(start + columns - 1) + 1, first, width)], axis=1).astype(np.int64)
 
 
-def inside_weight(shape: tuple[int, int], spans: Spans | None) -> Float:
-    """1 where a pixel (y, x) and its right neighbour lie inside the spans, else 0; a new array."""
-    if spans is None:
-        return np.ones(shape, np.float32)
-    x = np.arange(shape[1])
-    weight = ((x >= spans[:, :1]) & (x < spans[:, 1:] - 1)).astype(np.float32)
-    weight[:-1] *= weight[1:]
-    return weight
+def clipped(grey: Float) -> NDArray[np.bool_]:
+    """Where nothing varies within two pixels: the detector clips there, and neither noise nor curtains are seen.
+
+    Examples
+    --------
+    >>> clipped(np.array([[0, 0, 0, 0, 0, 3, 1]] * 5, np.float32))[0].tolist()
+    [True, True, True, False, False, False, False]
+    """
+    low, high = ndi.minimum_filter(grey, 5), ndi.maximum_filter(grey, 5)
+    return np.asarray(high - low <= ROUNDING * np.ptp(grey), np.bool_)
+
+
+def inside_weight(grey: Float, spans: Spans | None) -> Float:
+    """1 where a pixel (y, x) and its right and lower neighbours lie inside the spans, and grey values vary, else 0."""
+    seen = ~clipped(grey)
+    if spans is not None:
+        x = np.arange(grey.shape[1])
+        seen &= (x >= spans[:, :1]) & (x < spans[:, 1:] - 1)
+        seen[:-1] &= seen[1:]
+    return seen.astype(np.float32)
 
 
 def noise_level(upright: Float, spans: Spans | None) -> float:

@@ -41,7 +41,7 @@ class SplitStripes:
         self.grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
         self.noise = noise_level(self.grey, spans)
         self.stripes, self.spectrum = np.zeros((ny, nx), np.float32), np.zeros((rows, nx), np.float32)
-        self._inside = inside_weight((ny, nx), spans)
+        self._inside = inside_weight(self.grey, spans)
         self._dual = np.zeros((2, ny, nx), np.float32)
         self._basis = cosines(ny, rows)
         down, across = (2 - 2 * np.cos(np.pi * np.arange(k) / n) for k, n in ((rows, ny), (nx, nx)))

@@ -63,8 +63,8 @@ def tuned_wavelet_stripes(
     True
     """
     levels = max(1, min(round(np.log2(width_px)), int(np.log2(max(2.0, min(upright.shape) / LEAST_SIDE)))))
-    inside = inside_weight(upright.shape, spans)
     grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
+    inside = inside_weight(grey, spans)
     if spans is not None:
         grey = _mirrored(grey, spans)
     rows = round(TRUSTED_ROWS * length_px)
