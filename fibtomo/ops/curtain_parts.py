@@ -65,8 +65,13 @@ def clipped(grey: Float) -> NDArray[np.bool_]:
     >>> clipped(np.array([[0, 0, 0, 0, 0, 3, 1]] * 5, np.float32))[0].tolist()
     [True, True, True, False, False, False, False]
     """
-    low, high = ndi.minimum_filter(grey, 5), ndi.maximum_filter(grey, 5)
-    return np.asarray(high - low <= ROUNDING * np.ptp(grey), np.bool_)
+    least = ROUNDING * np.ptp(grey)
+    same = np.ones(grey.shape, np.uint8)
+    same[:, 1:] = np.abs(np.diff(grey, axis=1)) <= least
+    same[1:] &= np.abs(np.diff(grey, axis=0)) <= least
+    if same[1:, 1:].any():
+        same = ndi.minimum_filter(same, 5)
+    return same > 0 if same[1:, 1:].any() else np.zeros(grey.shape, np.bool_)
 
 
 def inside_weight(grey: Float, spans: Spans | None) -> Float:
