@@ -36,7 +36,8 @@ def streaks(rms: float, angle_deg: float, widths_px: tuple[float, float], size: 
         width, start = np.exp(rng.uniform(*np.log(widths_px))), rng.uniform(-0.5, 0.7) * size
         fade = np.where(y > start, np.exp(-np.maximum(y - start, 0) / rng.uniform(150, 800)), 0)
         middle = rng.uniform(-margin, size + margin) + slope * y
-        total += rng.normal() * fade * np.exp(-(((x - middle) / (width / 2)) ** 2) / 2)
+        near = slice(max(0, int(middle.min() - 3 * width)), max(0, int(middle.max() + 3 * width) + 1))
+        total[:, near] += rng.normal() * fade * np.exp(-(((x[near] - middle) / (width / 2)) ** 2) / 2)
     total -= total.mean()
     return total * (rms / total.std())
 

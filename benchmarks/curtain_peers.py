@@ -85,15 +85,10 @@ def column_error(stack: Plane, truth: Plane) -> float:
     return float(profiles.var(axis=-1).mean())
 
 
-def filters(quick: bool) -> Iterator[tuple[str, Filter | str, bool]]:
-    """Names, filters (or what is in the way), and whether they are too slow for all faces."""
-    yield "input", lambda plane: plane, False
-    yield from ((n, f, False) for n, f in ours().items())
-    yield from ((n, f, False) for n, f in fixed().items())
-    for name, run in rivals().items():
-        slow = name.startswith(("pystripe", "destripe", "pyvsnr"))
-        if not (quick and slow):
-            yield name, run, slow
+def filters(only: str) -> Iterator[tuple[str, Filter | str, bool]]:
+    """Names that contain `only`, filters (or what is in the way), and whether they are too slow for all faces."""
+    known: dict[str, Filter | str] = {"input": lambda plane: plane, **ours(), **fixed(), **rivals()}
+    yield from ((n, f, n.startswith(("pystripe", "destripe", "pyvsnr"))) for n, f in known.items() if only in n)
 
 
 def oracle_row(seeds: int) -> str:
@@ -112,17 +107,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="faces per amplitude, angle and width, and stacks")
     parser.add_argument("--slices", type=int, default=8)
-    parser.add_argument("--quick", action="store_true", help="leave the slow ones of other packages out")
+    parser.add_argument("--only", default="", help="only filters with this in their name")
     args = parser.parse_args()
     heads = [f"A={a:g}" for a in AMPLITUDES] + [f"{a:g} deg" for a in ANGLES] + [f"{w:g}-{v:g}px" for w, v in WIDTHS]
     print("Gain over the input, dB")
     print(f"{'':36s}" + "".join(f"{h:>7s}" for h in heads) + " |  worst  phase damage s/slice")
-    for name, run, slow in filters(args.quick):
+    for name, run, slow in filters(args.only):
         print(f"{name:36s}{run if isinstance(run, str) else face_row(run, args.seeds, slow)}", flush=True)
-    print(f"wavelet-FFT, best of 60 settings by the truth: {oracle_row(min(args.seeds, 2))}", flush=True)
+    if not args.only:
+        print(f"wavelet-FFT, best of 60 settings by the truth: {oracle_row(min(args.seeds, 2))}", flush=True)
     stacks = [make_stack(args.slices, seed) for seed in range(args.seeds)]
     print(f"\nStacks\n{'':36s}    PSNR PSNR s2 residual  damage  s/slice")
-    for name, run, _ in filters(args.quick):
+    for name, run, _ in filters(args.only):
         print(f"{name:36s}{run if isinstance(run, str) else stack_row(run, stacks)}", flush=True)
 
 

@@ -15,6 +15,8 @@ from fibtomo.ops.stripes import in_stripe_frame
 
 Array = Any
 
+LEAST_SIDE_PX = 8
+"""Nothing is looked for in smaller planes."""
 FILTERS: dict[str, Callable[..., Float]] = {
     "vsnr": vsnr_stripes,
     "general": general_stripes,
@@ -53,6 +55,8 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
     [True, True, True, True]
     """
     host = to_host(plane)
+    if min(host.shape) < LEAST_SIDE_PX:
+        return like(plane, np.zeros(host.shape, np.float32))
 
     def filtered(upright: Array) -> Array:
         spans = frame_spans(upright.shape, host.shape[1], slope)

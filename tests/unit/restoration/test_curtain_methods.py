@@ -118,6 +118,17 @@ def test_planes_of_any_shape(method, shape):
 
 
 @each
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (8, 9), (8, 200), (200, 8)])
+def test_tiny_planes(method, shape):
+    rng = np.random.default_rng(0)
+    found = named_stripes(rng.normal(size=shape), 0.1, method, 20.0, 60.0)
+    assert found.shape == shape
+    assert np.isfinite(found).all()
+    plane = rng.normal(size=shape)
+    np.testing.assert_array_equal(remove_curtaining(plane, method=method), plane)
+
+
+@each
 def test_planes_without_anything_in_them(method):
     y, x = np.mgrid[:96, :128].astype(np.float32)
     assert np.abs(named_stripes(np.full((96, 128), 7.0), 0.0, method, 20.0, 60.0)).max() < 1e-4
