@@ -15,8 +15,10 @@ Lean = Annotated[float, Field(ge=-45, le=45)]
 class CurtainParams(Params):
     """Removal of curtains, slice by slice; slices without curtains are not changed."""
 
-    method: Literal["auto", "gradient", "wavelet_fft"] = Field(
-        "auto", description="gradient: robust grey steps; wavelet_fft: Münch 2009; auto: what measures best."
+    method: Literal["auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft"] = Field(
+        "auto",
+        description="gradient: robust grey steps; vsnr: Fehrenbach 2012; general: Rottmayer 2024; "
+        "wedge: Schwartz 2019; wavelet_fft: Münch 2009; auto: what measures best.",
     )
     angle_deg: Lean | tuple[Lean, Lean] | Literal["auto"] = Field(
         "auto",

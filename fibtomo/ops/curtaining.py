@@ -1,6 +1,6 @@
 """Removal of curtaining: stripes that uneven milling leaves on the face, along the ion beam."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,19 +9,20 @@ from fibtomo.backend.array import as_array, is_cupy, namespace, to_dtype
 from fibtomo.backend.threads import map_ranges
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
+from fibtomo.ops.curtain_filters import FILTERS, named_stripes
 from fibtomo.ops.curtain_quality import curtain_quality
 from fibtomo.ops.padding import inside_padding
 from fibtomo.ops.stripe_direction import stripe_slope
-from fibtomo.ops.stripe_frame import in_stripe_frame
 from fibtomo.ops.stripes import Array, StripeField, stripe_field
-from fibtomo.ops.wavelet_fft import wavelet_stripes
 
-Method = Literal["auto", "gradient", "wavelet_fft"]
-METHODS = ("auto", "gradient", "wavelet_fft")
+Method = Literal["auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft"]
+METHODS = ("auto", "gradient", "vsnr", "general", "wedge", "wavelet_fft")
 Angle = float | tuple[float, float] | Literal["auto"]
 MAX_ANGLE_DEG = 45.0
 LEAST_ROCKING_DEG = 0.75
 """Two directions nearer to each other are taken for one."""
+SURE_INDEX = 2.0
+"""Stripe index from which a named filter is believed altogether; "gradient" weighs its octaves itself."""
 
 
 def remove_curtaining(
@@ -43,8 +44,10 @@ def remove_curtaining(
         (z, y, x) slices or one (y, x) slice, any integer or float dtype: NumPy, CuPy, or what turns into an array.
     method
         "gradient" averages grey steps and, where the greys fall into phases, what lies off them along the ion beam
-        (`fibtomo.ops.stripes`); "wavelet_fft" is the filter of Münch et al. 2009 behind the same gate; "auto" takes
-        what measured best, at present "gradient".
+        (`fibtomo.ops.stripes`). Behind the same gate: "vsnr", the variational stationary noise remover
+        (`fibtomo.ops.curtain_vsnr`); "general", the general stripe remover (`fibtomo.ops.curtain_general`); "wedge",
+        the Fourier wedge refilled by total variation (`fibtomo.ops.curtain_wedge`); "wavelet_fft", the filter of Münch
+        et al. 2009 (`fibtomo.ops.curtain_wavelet`). "auto" takes what measured best, at present "gradient".
     angle_deg
         Direction of the curtains, positive when they lean to the right on their way down, or two of them for a rocking
         stage; "auto" finds one or two on each slice within ±15°.
@@ -188,14 +191,12 @@ def _second_slope(rest: Array, slope: float) -> list[float]:
 
 def _one_direction(plane: Array, slope: float, method: Method, length_px: float, width_px: float) -> StripeField:
     found = stripe_field(plane, slope, length_px, width_px)
-    if method != "wavelet_fft" or found.index <= 1:
+    if method not in FILTERS or found.index <= 1:
         return found
-    levels, sigma_rows = max(1, round(np.log2(width_px))), plane.shape[0] / (2 * np.pi * length_px)
-
-    def filtered(upright: Array) -> Array:
-        return wavelet_stripes(upright, levels=levels, sigma_rows=sigma_rows)
-
-    return StripeField(in_stripe_frame(plane, slope, filtered), found.index)
+    share = min(1.0, (found.plain_index - 1) / (SURE_INDEX - 1))
+    if share <= 0:
+        return replace(found, field=namespace(plane).zeros_like(found.field), index=found.plain_index)
+    return replace(found, field=share * named_stripes(plane, slope, method, length_px, width_px))
 
 
 def _check(array: Array, method: str, angle_deg: Any, strength: float, length_px: float, width_px: float) -> None:

@@ -35,10 +35,16 @@ class StripeField:
     index
         Power in the most conspicuous octave over the most that a stripe-free plane should show there, 0 if it does not
         run straight on; there are stripes above 1.
+    plain_index
+        The same from the grey steps alone, which shows what filters without phases can see.
+    by_phases
+        Whether phases took part.
     """
 
     field: Array
     index: float
+    plain_index: float = 0.0
+    by_phases: bool = False
 
 
 def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, width_px: float = 60.0) -> StripeField:
@@ -63,14 +69,15 @@ def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, widt
     u, spans = upright(plane, slope)
     steps = step_profiles(u, spans, length_px, width_px)
     bands, index = keep_stripes(steps, None, length_px)
+    plain_index = index
     if index > 1 and upright_phases(u, spans, bands):
         return StripeField(xp.zeros((ny, nx), xp.float32), 0.0)
     phases = phase_profiles(u, spans, bands, length_px, width_px)
     if phases is not None:
         bands, index = keep_stripes(steps, phases.profiles, length_px)
     if index <= 1:
-        return StripeField(xp.zeros((ny, nx), xp.float32), index)
+        return StripeField(xp.zeros((ny, nx), xp.float32), index, plain_index)
     field = rows_of_bands(bands, ny)
     if phases is not None:
         field = phases.scaled(field)
-    return StripeField(leant(field, slope, nx), index)
+    return StripeField(leant(field, slope, nx), index, plain_index, phases is not None)

@@ -1,0 +1,67 @@
+"""The established curtain filters by name, for planes whose curtains lean."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fibtomo.backend.array import like, to_host
+from fibtomo.ops.curtain_general import general_stripes
+from fibtomo.ops.curtain_parts import Float, clipped, frame_spans
+from fibtomo.ops.curtain_vsnr import vsnr_stripes
+from fibtomo.ops.curtain_wavelet import tuned_wavelet_stripes
+from fibtomo.ops.curtain_wedge import wedge_stripes
+from fibtomo.ops.stripe_frame import in_stripe_frame
+
+Array = Any
+
+LEAST_SIDE_PX = 8
+"""Nothing is looked for in smaller planes."""
+FILTERS: dict[str, Callable[..., Float]] = {
+    "vsnr": vsnr_stripes,
+    "general": general_stripes,
+    "wedge": wedge_stripes,
+    "wavelet_fft": tuned_wavelet_stripes,
+}
+"""Each takes upright (y, x) grey values, the (y, 2) columns of each row that count, `length_px` and `width_px`."""
+
+
+def named_stripes(plane: Array, slope: float, name: str, length_px: float, width_px: float) -> Array:
+    """Stripes that a filter of `FILTERS` finds in a plane.
+
+    Parameters
+    ----------
+    plane
+        (y, x) grey values; a CuPy plane is processed on the host and comes back as CuPy.
+    slope
+        Columns per row by which the stripes lean to the right on their way down.
+    name
+        Key of `FILTERS`.
+    length_px, width_px
+        As of `fibtomo.ops.curtaining.remove_curtaining`.
+
+    Returns
+    -------
+    Array
+        (y, x) float32 stripes in grey units, 0 where the detector clips.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, x = np.mgrid[:128, :128]
+    >>> stripes = 5 * np.sin((x - 0.1 * y) / 2)
+    >>> noisy = stripes + np.random.default_rng(0).normal(0, 3, stripes.shape)
+    >>> [bool(np.std(named_stripes(noisy, 0.1, n, 20, 60) - stripes) < 1.5) for n in FILTERS]
+    [True, True, True, True]
+    """
+    host = to_host(plane)
+    if min(host.shape) < LEAST_SIDE_PX:
+        return like(plane, np.zeros(host.shape, np.float32))
+
+    def filtered(upright: Array) -> Array:
+        spans = frame_spans(upright.shape, host.shape[1], slope)
+        return FILTERS[name](upright, spans, length_px=length_px, width_px=width_px)
+
+    return like(
+        plane, np.where(clipped(host.astype(np.float32)), np.float32(0), in_stripe_frame(host, slope, filtered))
+    )

@@ -1,0 +1,155 @@
+"""What the iterative removers of curtains share: where structure is, how noisy a plane is, what is long and narrow.
+
+All of them see the plane with its curtains upright, as `fibtomo.ops.stripe_frame.in_stripe_frame` sets it.
+"""
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+from fibtomo.ops.noise import estimate_noise
+
+Float = NDArray[np.float32]
+Spans = NDArray[np.int64]
+
+EDGE_SIGMA_PX = 1.5
+"""Scale of the gradients that tell structure from curtains."""
+EDGE_CUT = 6.0
+"""Gradients beyond this many noise standard deviations belong to the structure."""
+LEAST_NOISE = 0.05
+"""Noise is taken to be at least this share of the standard deviation of the grey values; it sets the steps, too."""
+ROUNDING = 1e-6
+"""Share of the range of grey values that is no difference."""
+NEGLIGIBLE = 1e-3
+"""Share of the largest weight below which a row of a spectrum is left out."""
+
+
+def frame_spans(shape: tuple[int, int], columns: int, slope: float) -> Spans:
+    """Columns [first, end) of each row of an upright plane that come from the plane it was made from.
+
+    Parameters
+    ----------
+    shape
+        (y, x) of the upright plane, which is widened by the same number of columns left and right.
+    columns
+        Width of the plane it was made from.
+    slope
+        Columns per row by which the stripes lean to the right on their way down.
+
+    Returns
+    -------
+    numpy.ndarray
+        (y, 2).
+
+    Examples
+    --------
+    >>> frame_spans((3, 8), 4, -1.0).tolist()
+    [[1, 5], [2, 6], [3, 7]]
+    >>> frame_spans((2, 4), 4, 0.1).tolist()
+    [[0, 4], [0, 4]]
+    """
+    ny, width = shape
+    if width == columns:
+        return np.tile(np.array([0, columns]), (ny, 1))
+    start = (width - columns) / 2 - slope * (np.arange(ny) - (ny - 1) / 2)
+    first = np.clip(np.ceil(start), 0, width)
+    return np.stack([first, np.clip(np.floor(start + columns - 1) + 1, first, width)], axis=1).astype(np.int64)
+
+
+def clipped(grey: Float) -> NDArray[np.bool_]:
+    """Where nothing varies within two pixels: the detector clips there, and neither noise nor curtains are seen.
+
+    Examples
+    --------
+    >>> clipped(np.array([[0, 0, 0, 0, 0, 3, 1]] * 5, np.float32))[0].tolist()
+    [True, True, True, False, False, False, False]
+    """
+    least = ROUNDING * np.ptp(grey)
+    same = np.ones(grey.shape, np.uint8)
+    same[:, 1:] = np.abs(np.diff(grey, axis=1)) <= least
+    same[1:] &= np.abs(np.diff(grey, axis=0)) <= least
+    if same[1:, 1:].any():
+        same = ndi.minimum_filter(same, 5)
+    return same > 0 if same[1:, 1:].any() else np.zeros(grey.shape, np.bool_)
+
+
+def inside_weight(grey: Float, spans: Spans | None) -> Float:
+    """1 where a pixel (y, x) and its right and lower neighbours lie inside the spans, and grey values vary, else 0."""
+    seen = ~clipped(grey)
+    if spans is not None:
+        x = np.arange(grey.shape[1])
+        seen &= (x >= spans[:, :1]) & (x < spans[:, 1:] - 1)
+        seen[:-1] &= seen[1:]
+    return seen.astype(np.float32)
+
+
+def noise_level(upright: Float, spans: Spans | None) -> float:
+    """Standard deviation of the noise of a (y, x) plane inside its spans, in grey units; above 0."""
+    part = upright
+    if spans is not None and spans[:, 1].min() - spans[:, 0].max() >= 16:
+        part = upright[:, spans[:, 0].max() : spans[:, 1].min()]
+    sigma = float(estimate_noise(part)[0]) if min(part.shape) >= 3 else 0.0
+    return max(sigma, LEAST_NOISE * float(part.std()), float(np.finfo(np.float32).tiny ** 0.5))
+
+
+def flatness(grey: Float, inside: Float) -> Float:
+    """Weight (y, x) from 1 where nothing but noise varies down to 0 on the edges of structure and where `inside` is 0.
+
+    Tukey's biweight of the smoothed gradient. Its scale is that of the quiet part of the plane: the magnitude of noise
+    is Rayleigh distributed; the median starts, and repeated clipping leaves structure out.
+    """
+    from fibtomo.ops._stripe_kernels import gradients
+
+    k = np.arange(int(4 * EDGE_SIGMA_PX + 0.5) + 1)
+    smooth = np.exp(-(k**2) / (2 * EDGE_SIGMA_PX**2))
+    smooth /= 2 * smooth.sum() - 1
+    gx, gy = gradients(grey, smooth.astype(np.float32), (smooth * k / EDGE_SIGMA_PX**2).astype(np.float32))
+    square = gx * gx + gy * gy
+    sample = square[::3, ::3][inside[::3, ::3] > 0]
+    variance = float(np.median(sample)) / 1.3863 if len(sample) else 0.0
+    for _ in range(4):
+        quiet = sample[sample < 6.25 * variance]
+        variance = min(variance, 0.6 * float(quiet.mean()) if len(quiet) else 0.0)
+    square /= -(EDGE_CUT**2) * max(variance, float(np.finfo(np.float32).tiny))
+    square += 1
+    np.maximum(square, 0, out=square)
+    square *= square
+    square *= inside
+    return np.asarray(square, np.float32)
+
+
+def cosines(n: int, count: int) -> Float:
+    """The first `count` rows (count, n) of the orthonormal cosine transform (DCT-II)."""
+    k, y = np.arange(count)[:, None], np.arange(n)
+    basis = np.sqrt(2 / n) * np.cos(np.pi * k * (y + 0.5) / n)
+    basis[0] /= np.sqrt(2)
+    return np.asarray(basis, np.float32)
+
+
+def cycles(n: int) -> NDArray[np.float64]:
+    """Cycles per pixel of the coefficients (n,) of a cosine transform."""
+    return np.arange(n) / (2 * n)
+
+
+def long_and_narrow(field: Float, length_px: float, width_px: float) -> Float:
+    """Smooth a (y, x) field over `length_px` rows (standard deviation), and take off what is wider than `width_px`.
+
+    Examples
+    --------
+    >>> stripes = np.tile(np.sin(np.arange(64)), (64, 1)).astype(np.float32)
+    >>> bool(np.abs(long_and_narrow(stripes, 20, 60) - stripes).max() < 0.03)
+    True
+    >>> float(np.abs(long_and_narrow(stripes.T.copy(), 20, 60)).max().round(2))
+    0.0
+    """
+    from fibtomo.ops._curtain_kernels import from_basis, into_basis
+
+    ny, nx = field.shape
+    along = np.exp(-((2 * np.pi * cycles(ny) * length_px) ** 2) / 2)
+    along = along[along > NEGLIGIBLE].astype(np.float32)
+    across = (1 - np.exp(-((2 * cycles(nx) * width_px) ** 2))).astype(np.float32)
+    basis, out = cosines(ny, len(along)), np.empty((ny, nx), np.float32)
+    spectrum = scipy.fft.dct(into_basis(basis, field), axis=1, norm="ortho") * along[:, None] * across
+    from_basis(basis, scipy.fft.idct(spectrum, axis=1, norm="ortho"), out)
+    return out
