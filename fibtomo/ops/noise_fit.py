@@ -29,12 +29,14 @@ def fit_line(counts: NDArray[np.int64], mean: Float, variance: Float) -> tuple[f
     Returns
     -------
     tuple
-        (0, 0, (0, 0)) where there is no noise.
+        (0, 0, (0, 0)) where no block holds noise.
     """
+    if counts.sum() < FEWEST_BLOCKS:
+        return 0.0, 0.0, (0.0, 0.0)
+    while counts.sum(axis=1).max() < FEWEST_BLOCKS:  # few blocks: wider bins of grey
+        counts, mean = counts[::2] + counts[1::2], 0.5 * (mean[::2] + mean[1::2])
     level = np.log(variance)
     rows, first = _first_modes(counts, level)
-    if not len(rows):
-        return 0.0, 0.0, (0.0, 0.0)
     slope, intercept = _lower_line(mean[rows], np.exp(first), counts[rows].sum(axis=1).astype(np.float64))
     spread = np.full(len(mean), 0.3)
     share = np.full(len(mean), 0.5)

@@ -1,0 +1,150 @@
+"""Non-local means in three dimensions."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import like, to_host
+from fibtomo.backend.threads import map_ranges
+from fibtomo.ops.noise import NoiseModel, estimate_noise_model
+
+Array = Any
+Float32 = NDArray[np.float32]
+TILE = (16, 32, 128)
+"""Voxels done at a time; what they need fits into the cache of a core."""
+SECOND_TOLERANCE = 0.4
+"""Of the second comparison, whose greys hold less noise, relative to the first."""
+SECOND_RADIUS = (0, 1, 1)
+
+
+def non_local_means(
+    planes: Array,
+    strength: float = 0.9,
+    patch_px: int = 3,
+    reach_px: int = 4,
+    reach_slices: int | None = None,
+    passes: int = 2,
+    *,
+    aspect: float = 1.0,
+    noise: NoiseModel | None = None,
+    mask: Array | None = None,
+    workers: int | None = None,
+) -> Array:
+    r"""Average of the voxels whose surroundings look alike; float32.
+
+    Surroundings are compared after the greys were stabilised, so that noise counts the same in dark and bright
+    phases; the greys themselves are averaged, so that nothing has to be transformed back. With d² the mean squared
+    difference of two surroundings in units of the noise, the weight is
+    :math:`(1 - (d^2 - 2)_+ / 8 s^2)_+^8`, which is nearly exp(-(d² - 2) / s²). A second pass compares the result of
+    the first and averages the data once more. Runs on the host also for CuPy arrays.
+
+    Parameters
+    ----------
+    planes
+        (z, y, x) grey values, NumPy or CuPy.
+    strength
+        Tolerated difference s of two surroundings, in units of the noise.
+    patch_px
+        Side of the compared surroundings, odd.
+    reach_px
+        How far alike voxels are looked for, in an ellipsoid.
+    reach_slices
+        The same along z; ``None`` takes as far as in the plane, at least 1; 0 works slice by slice.
+    passes
+        1, or 2 to compare a second time.
+    aspect
+        Distance of slices over pixel size.
+    noise
+        Noise of the whole volume; ``None`` estimates it from `planes`.
+    mask
+        Same shape; false voxels neither change nor count.
+    workers
+        Threads; ``None`` takes all cores.
+
+    References
+    ----------
+    A. Buades, B. Coll, J.-M. Morel, Image Process. On Line 1 (2011) 208, doi:10.5201/ipol.2011.bcm_nlm.
+    J. V. Manjón et al., Med. Image Anal. 16 (2012) 18, doi:10.1016/j.media.2011.04.003 (comparison of a first result).
+    """
+    host = to_host(planes)
+    seen = None if mask is None else to_host(mask)
+    noise = noise or estimate_noise_model(host, seen)
+    grey = host.astype(np.float32)
+    if noise.silent:
+        return like(planes, grey)
+    if seen is not None:
+        grey[~seen] = 0
+    reach = reach_of(reach_px, reach_slices, aspect)
+    radius = (patch_slices(patch_px, aspect) if reach[0] else 0, patch_px // 2, patch_px // 2)
+    out = average_alike(noise.stabilise(grey), grey, radius, reach, strength, seen, workers)
+    if passes > 1:
+        level = noise.stabilise(out) * np.float32(1 / SECOND_TOLERANCE)
+        out = average_alike(level, grey, SECOND_RADIUS, reach, strength, seen, workers)
+    return like(planes, out)
+
+
+def reach_of(reach_px: int, reach_slices: int | None, aspect: float) -> tuple[int, int, int]:
+    """How far alike voxels are looked for along z, y and x, voxels."""
+    along = max(1, round(reach_px / aspect)) if reach_slices is None else reach_slices
+    return along, reach_px, reach_px
+
+
+def patch_slices(patch_px: int, aspect: float) -> int:
+    """Half the length of the compared surroundings along z, at least 1."""
+    return max(1, round(patch_px // 2 / aspect))
+
+
+def halo_slices(patch_px: int, reach: tuple[int, int, int], aspect: float, passes: int) -> int:
+    """Slices to either side of which the result takes notice."""
+    return passes * reach[0] + patch_slices(patch_px, aspect) if reach[0] else 0
+
+
+def offsets_within(reach: tuple[int, int, int]) -> NDArray[np.int64]:
+    """One of each pair of opposite offsets in an ellipsoid, (n, 3).
+
+    Examples
+    --------
+    >>> offsets_within((0, 1, 1)).tolist()
+    [[0, 0, 1], [0, 1, -1], [0, 1, 0], [0, 1, 1]]
+    """
+    axes = [np.arange(-r, r + 1) for r in reach]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    grid = grid[len(grid) // 2 + 1 :]
+    size = np.array([r + 0.5 for r in reach])
+    return grid[((grid / size) ** 2).sum(axis=1) <= 1].astype(np.int64)
+
+
+def average_alike(
+    level: Array,
+    grey: Array,
+    radius: tuple[int, int, int],
+    reach: tuple[int, int, int],
+    strength: float,
+    seen: Array | None = None,
+    workers: int | None = None,
+) -> Float32:
+    """One pass over `grey`, with the surroundings compared on `level`, whose noise has standard deviation 1."""
+    from fibtomo.ops._nlm_kernels import average_alike as kernel
+
+    if min(level.shape) == 0:
+        return np.zeros(level.shape, np.float32)
+    margins = [(r, r) for r in radius]
+    padded = np.pad(level, margins, mode="symmetric")
+    shown = None if seen is None else np.pad(seen.astype(np.float32), margins, mode="symmetric")
+    offsets, radii = offsets_within(reach), np.array(radius, dtype=np.int64)
+    out = np.empty(grey.shape, np.float32)
+    tiles = [math.ceil(n / t) for n, t in zip(grey.shape, TILE, strict=True)]
+
+    def run(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            place = np.unravel_index(k, tiles)
+            ranges = [
+                np.array([i * t, min(i * t + t, n)], dtype=np.int64)
+                for i, t, n in zip(place, TILE, grey.shape, strict=True)
+            ]
+            kernel(padded, grey, shown, offsets, radii, 2 / strength**2, *ranges, out)
+
+    map_ranges(run, math.prod(tiles), 1, workers)
+    return out
