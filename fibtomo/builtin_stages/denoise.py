@@ -46,7 +46,7 @@ class GaussianParams(Params):
 class NlmParams(Params):
     """Non-local means in 3D: averages voxels whose surroundings look alike."""
 
-    strength: float = Field(0.9, gt=0, le=10, description="Tolerated difference, in units of the noise, up to 10.")
+    strength: float = Field(0.8, gt=0, le=10, description="Tolerated difference, in units of the noise, up to 10.")
     patch_px: int = Field(3, ge=3, le=15, description="Side of the compared surroundings, pixels; odd, 3 to 15.")
     reach_px: int = Field(4, ge=1, le=30, description="How far alike voxels are looked for, pixels, 1 to 30.")
     reach_slices: int | None = Field(
@@ -60,7 +60,7 @@ class NlmParams(Params):
 class TvParams(Params):
     """Total variation in 3D: flattens grains of noise and keeps edges."""
 
-    strength: float = Field(0.8, gt=0, le=10, description="Weight of the smoothing, in units of the noise, up to 10.")
+    strength: float = Field(0.7, gt=0, le=10, description="Weight of the smoothing, in units of the noise, up to 10.")
     iterations: int = Field(40, ge=1, le=400, description="Fixed number of iterations, 1 to 400.")
     along_z: float | None = Field(
         None,
@@ -144,7 +144,7 @@ def gaussian(block: Any, params: GaussianParams, ctx: StageContext) -> Any:
     return ops.kept(block, ops.gaussian(block, params.sigma_px, params.sigma_slices, mask=seen), seen)
 
 
-def measured(role: str, function: Callable[..., Any]) -> Callable[[Any, Any, StageContext], Any]:
+def measured(role: str, function: Callable[..., Any], extra: dict[str, Any]) -> Callable[[Any, Any, StageContext], Any]:
     """Return the `apply` of a filter that knows the noise of the whole volume from the table `role`."""
 
     def apply(block: Any, params: Params, ctx: StageContext) -> Any:
@@ -153,7 +153,7 @@ def measured(role: str, function: Callable[..., Any]) -> Callable[[Any, Any, Sta
             options["strength"] = table["strength"]
         seen = seen_in(block, ctx)
         noise = NoiseModel.from_table(table)
-        out = function(block, **options, aspect=aspect(ctx.spec), noise=noise, mask=seen, workers=1)
+        out = function(block, **options, aspect=aspect(ctx.spec), noise=noise, mask=seen, **extra)
         return ops.kept(block, out, seen)
 
     return apply
@@ -191,7 +191,9 @@ def bilateral_needs(params: BilateralParams, spec: VolumeSpec) -> Needs:
     return Needs(halo=(reach, reach), bytes_per_voxel=22.0)
 
 
-def _register(method: str, params: type[Params], needs: Any, function: Callable[..., Any], citation: str) -> None:
+def _register(
+    method: str, params: type[Params], needs: Any, function: Callable[..., Any], citation: str, **extra: Any
+) -> None:
     role = f"noise_{method}"
     register(
         StageDef(
@@ -199,7 +201,7 @@ def _register(method: str, params: type[Params], needs: Any, function: Callable[
             kind=Kind.SLAB,
             params=params,
             needs=needs,
-            apply=measured(role, function),
+            apply=measured(role, function, extra),
             measure=measure,
             combine=combine,
             produces=role,
@@ -223,6 +225,7 @@ _register(
     nlm_needs,
     nlm_ops.non_local_means,
     "Buades, Coll and Morel, Image Process. On Line 1 (2011) 208, doi:10.5201/ipol.2011.bcm_nlm",
+    workers=1,
 )
 _register(
     "tv",
@@ -237,4 +240,5 @@ _register(
     bilateral_needs,
     bilateral_ops.bilateral,
     "Tomasi and Manduchi, Proc. ICCV (1998) 839, doi:10.1109/ICCV.1998.710815",
+    workers=1,
 )

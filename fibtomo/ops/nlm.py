@@ -21,7 +21,7 @@ SECOND_RADIUS = (0, 1, 1)
 
 def non_local_means(
     planes: Array,
-    strength: float = 0.9,
+    strength: float = 0.8,
     patch_px: int = 3,
     reach_px: int = 4,
     reach_slices: int | None = None,
@@ -137,6 +137,13 @@ def average_alike(
     out = np.empty(grey.shape, np.float32)
     tiles = [math.ceil(n / t) for n, t in zip(grey.shape, TILE, strict=True)]
 
+    def shown_around(*ranges: NDArray[np.int64]) -> Any:
+        """What was seen, unless a tile sees nothing else: comparing is faster then."""
+        if shown is None:
+            return None
+        spans = [slice(max(0, a - r), b + r + 2 * m) for (a, b), r, m in zip(ranges, reach, radius, strict=True)]
+        return None if shown[tuple(spans)].all() else shown
+
     def run(start: int, stop: int) -> None:
         for k in range(start, stop):
             place = np.unravel_index(k, tiles)
@@ -144,7 +151,7 @@ def average_alike(
                 np.array([i * t, min(i * t + t, n)], dtype=np.int64)
                 for i, t, n in zip(place, TILE, grey.shape, strict=True)
             ]
-            kernel(padded, grey, shown, offsets, radii, 2 / strength**2, *ranges, out)
+            kernel(padded, grey, shown_around(*ranges), offsets, radii, 2 / strength**2, *ranges, out)
 
     map_ranges(run, math.prod(tiles), 1, workers)
     return out

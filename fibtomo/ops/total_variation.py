@@ -1,15 +1,12 @@
 """Least total variation at a given distance from the data, in three dimensions."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import like, to_host
-from fibtomo.backend.device import default_workers
-from fibtomo.backend.threads import map_ranges
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
@@ -27,7 +24,7 @@ PROBE_PX = 192
 
 def total_variation(
     planes: Array,
-    strength: float = 0.8,
+    strength: float = 0.7,
     iterations: int = 40,
     along_z: float | None = None,
     residual: float | None = None,
@@ -35,13 +32,12 @@ def total_variation(
     aspect: float = 1.0,
     noise: NoiseModel | None = None,
     mask: Array | None = None,
-    workers: int | None = None,
 ) -> Array:
     """Image of least total variation at a given distance from the data (Rudin, Osher and Fatemi); float32.
 
     The greys are stabilised first, so that dark and bright phases are smoothed by the same number of standard
     deviations, and restored without bias. Solved by the accelerated primal-dual method of Chambolle and Pock. Runs on
-    the host also for CuPy arrays.
+    the host also for CuPy arrays, on one thread.
 
     Parameters
     ----------
@@ -61,8 +57,6 @@ def total_variation(
         Noise of the whole volume; ``None`` estimates it from `planes`.
     mask
         Same shape; false voxels neither change nor count.
-    workers
-        Threads; ``None`` takes all cores.
 
     References
     ----------
@@ -77,7 +71,7 @@ def total_variation(
     factor = _factor(len(level), along_z, aspect)
     if residual is not None:
         strength = weight_for([probe(host, factor, iterations, seen, noise)], residual)
-    return like(planes, noise.restore(minimise(level, strength, factor, iterations, seen, workers)))
+    return like(planes, noise.restore(minimise(level, strength, factor, iterations, seen)))
 
 
 def reach_slices(iterations: int, along_z: float | None = None) -> int:
@@ -91,7 +85,6 @@ def minimise(
     along_z: float = 1.0,
     iterations: int = 40,
     seen: Array | None = None,
-    workers: int | None = None,
 ) -> Float32:
     """Minimise half the squared distance to `data` plus `weight` times the isotropic total variation.
 
@@ -107,8 +100,6 @@ def minimise(
         Fixed number of iterations.
     seen
         (z, y, x) bool; across the rim of what was seen no difference counts.
-    workers
-        Threads; ``None`` takes all cores.
 
     Examples
     --------
@@ -117,38 +108,21 @@ def minimise(
     >>> [round(float(v), 1) for v in u[0, 0, [0, -1]]]
     [0.2, 9.8]
     """
+    from fibtomo.ops._tv_kernels import iterate
+
     values = np.ascontiguousarray(data, dtype=np.float32)
     shown = None if seen is None else np.ascontiguousarray(seen, dtype=np.float32)
     if shown is not None:
         values = np.where(shown > 0, values, np.float32(0))
     u, ahead = values.copy(), values.copy()
     dual = np.zeros((3, *values.shape), np.float32)
-    iterate = _iteration(values, u, ahead, dual, shown, weight, along_z, workers or default_workers())
-    square, tau = 4.0 * (2 + along_z**2), FIRST_STEP
+    square, tau, steps = 4.0 * (2 + along_z**2), FIRST_STEP, []
     for _ in range(iterations):
         theta = 1 / math.sqrt(1 + 2 * CONVEXITY * tau)
-        iterate(np.array([1 / (square * tau), tau, theta], np.float32))
+        steps.append((1 / (square * tau), tau, theta))
         tau *= theta
+    iterate(values, u, ahead, dual, shown, weight, along_z, np.array(steps, np.float32).reshape(-1, 3))
     return u
-
-
-def _iteration(
-    data: Float32, u: Float32, ahead: Float32, dual: Float32, seen: Any, weight: float, along_z: float, workers: int
-) -> Callable[[Float32], Any]:
-    """One iteration as a function of its steps; on several threads its halves wait for each other."""
-    from fibtomo.ops._tv_kernels import sweep
-
-    n = len(data)
-
-    def run(steps: Float32, a: int, b: int, duals: bool, greys: bool) -> None:
-        sweep(data, u, ahead, dual, seen, weight, along_z, steps, a, b, duals, greys)
-
-    def threaded(steps: Float32) -> None:
-        chunk = -(-n // workers)
-        map_ranges(lambda a, b: run(steps, a, b, True, False), n, chunk, workers)
-        map_ranges(lambda a, b: run(steps, a, b, False, True), n, chunk, workers)
-
-    return threaded if workers > 1 and n > 1 else lambda steps: run(steps, 0, n, True, True)
 
 
 def _factor(slices: int, along_z: float | None, aspect: float) -> float:
@@ -160,7 +134,7 @@ def _factor(slices: int, along_z: float | None, aspect: float) -> float:
 def probe(
     planes: Array, along_z: float, iterations: int, seen: Array | None = None, noise: NoiseModel | None = None
 ) -> NDArray[np.float64]:
-    """Mean squares that the weights `WEIGHTS` remove from the middle of a few slices, in units of the noise.
+    """Squares that the weights `WEIGHTS` remove from the middle half of some slices, in units of the noise.
 
     Parameters
     ----------
@@ -188,12 +162,12 @@ def probe(
     if noise.silent:
         return np.zeros(len(WEIGHTS) + 1)
     level = noise.stabilise(part)
-    middle = len(level) // 2
-    inside = slice(middle, middle + 1) if along_z else slice(None)
+    rim = len(level) // 4 if along_z else 0
+    inside = slice(rim, len(level) - rim)
     counted = np.ones(level.shape, dtype=bool) if shown is None else shown
     sums = [float(counted[inside].sum())]
     for weight in WEIGHTS:
-        removed = (minimise(level, weight, along_z, iterations, shown, 1) - level)[inside]
+        removed = (minimise(level, weight, along_z, iterations, shown) - level)[inside]
         sums.append(float((removed[counted[inside]].astype(np.float64) ** 2).sum()))
     return np.array(sums)
 
