@@ -162,7 +162,7 @@ def measured(role: str, function: Callable[..., Any], extra: dict[str, Any]) -> 
 def median_needs(params: MedianParams, spec: VolumeSpec) -> Needs:
     """Half the box along z, and as much again to fill empty slices."""
     reach = 2 * (params.size_slices // 2)
-    return Needs(halo=(reach, reach), bytes_per_voxel=12.0)
+    return Needs(halo=(reach, reach), bytes_per_voxel=22.0)
 
 
 def gaussian_needs(params: GaussianParams, spec: VolumeSpec) -> Needs:
@@ -175,7 +175,7 @@ def nlm_needs(params: NlmParams, spec: VolumeSpec) -> Needs:
     """How far both passes look along z."""
     reach = nlm_ops.reach_of(params.reach_px, params.reach_slices, aspect(spec))
     halo = nlm_ops.halo_slices(params.patch_px, reach, aspect(spec), params.passes)
-    return Needs(halo=(halo, halo), bytes_per_voxel=26.0)
+    return Needs(halo=(halo, halo), bytes_per_voxel=29.0)
 
 
 def tv_needs(params: TvParams, spec: VolumeSpec) -> Needs:

@@ -13,8 +13,11 @@ compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"},
 
 
 @compiled
-def block_moments(plane: Array, seen: Array, side: int, stride: int) -> tuple[Array, Array]:
-    """Mean and variance about the best plane of square blocks that were seen throughout, float64."""
+def block_moments(plane: Array, seen: Array, side: int, stride: int, steepest: float) -> tuple[Array, Array]:
+    """Mean and variance about the best plane of square blocks that were seen throughout, float64.
+
+    Blocks that slope by more than `steepest` times their variance lie on an edge and are left out.
+    """
     ny, nx = plane.shape
     rows, columns = (ny - side) // stride + 1, (nx - side) // stride + 1
     mean, variance = np.empty(rows * columns), np.empty(rows * columns)
@@ -37,9 +40,10 @@ def block_moments(plane: Array, seen: Array, side: int, stride: int) -> tuple[Ar
                     along_x += (x - middle) * value
             if whole:
                 mean[count] = origin + total / (side * side)
-                rest = square - total * total / (side * side) - (along_y * along_y + along_x * along_x) / spread
+                sloping = (along_y * along_y + along_x * along_x) / spread
+                rest = square - total * total / (side * side) - sloping
                 variance[count] = max(rest, 0.0) / (side * side - 3)
-                count += 1
+                count += sloping < steepest * variance[count]
     return mean[:count], variance[:count]
 
 

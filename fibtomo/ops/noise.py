@@ -12,6 +12,8 @@ from fibtomo.errors import InputError
 
 Array = Any
 BLOCK_PX = 6
+STEEPEST = 5.0
+"""Sum of squares that a block's slope may explain, of its variance; 2 is what noise makes on average."""
 MOST_BLOCKS = 16384
 """Blocks of one slice that are looked at, about."""
 GREY_BINS = 64
@@ -228,7 +230,7 @@ def count_blocks(planes: Array, greys: tuple[float, float], mask: Array | None =
         host = (to_host(plane).astype(np.float32) - np.float32(greys[0])) * np.float32(scale)
         seen = np.isfinite(host) if mask is None else np.isfinite(host) & to_host(mask[k])
         stride = max(BLOCK_PX // 2, int(np.sqrt(host.size / MOST_BLOCKS)))
-        mean, variance = block_moments(host, np.ascontiguousarray(seen), BLOCK_PX, stride)
+        mean, variance = block_moments(host, np.ascontiguousarray(seen), BLOCK_PX, stride, STEEPEST)
         column = np.floor((np.log2(np.maximum(variance, 1e-30)) + OCTAVES) * BINS_PER_OCTAVE).astype(np.int64)
         row = np.floor(mean * GREY_BINS).astype(np.int64)
         inside = (column >= 0) & (column < counts.shape[1]) & (row >= 0) & (row < GREY_BINS)

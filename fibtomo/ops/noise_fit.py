@@ -53,7 +53,8 @@ def fit_line(counts: NDArray[np.int64], mean: Float, variance: Float) -> tuple[f
         if inliers.sum() < FEWEST_BLOCKS:
             break
         share = np.clip((inliers + 1) / (blocks + 2), 0.02, 0.98)
-        width = float(np.sqrt((part * away**2).sum() / inliers.sum()))
+        below = part * (away < 0)  # structure only adds variance
+        width = float(np.sqrt((below * away**2).sum() / max(below.sum(), 1e-9)))
         spread[:] = np.clip(width, *SPREAD)
         there = inliers > 0.5
         found = np.zeros(len(mean))
