@@ -14,11 +14,14 @@ from fibtomo.ops import bilateral as bilateral_ops
 from fibtomo.ops import denoise as ops
 from fibtomo.ops import nlm as nlm_ops
 from fibtomo.ops import total_variation as tv_ops
+from fibtomo.ops._tiles import largest_share
 from fibtomo.ops.noise import NoiseModel, count_blocks, fit_counts
 from fibtomo.ops.padding import seen_voxels
 
 PROBE_EVERY = 32
 """Slices between those on which weights are tried."""
+RESULT_BYTES = 7.0
+"""Per voxel: the result, and what was seen; all else is needed for one tile of the plane at a time."""
 
 
 def _odd(value: int) -> int:
@@ -175,20 +178,23 @@ def nlm_needs(params: NlmParams, spec: VolumeSpec) -> Needs:
     """How far both passes look along z."""
     reach = nlm_ops.reach_of(params.reach_px, params.reach_slices, aspect(spec))
     halo = nlm_ops.halo_slices(params.patch_px, reach, aspect(spec), params.passes)
-    return Needs(halo=(halo, halo), bytes_per_voxel=29.0)
+    share = largest_share(spec.shape, nlm_ops.plane_reach(params.patch_px, params.reach_px, params.passes))
+    return Needs(halo=(halo, halo), bytes_per_voxel=RESULT_BYTES + 25.0 * share)
 
 
 def tv_needs(params: TvParams, spec: VolumeSpec) -> Needs:
     """As far as the iterations carry a change of grey that matters."""
     reach = tv_ops.reach_slices(params.iterations, params.along_z)
+    share = largest_share(spec.shape, tv_ops.reach_of(params.iterations))
     probed = reach if params.residual is not None else 0
-    return Needs(halo=(reach, reach), measure_halo=(probed, probed), bytes_per_voxel=34.0)
+    return Needs(halo=(reach, reach), measure_halo=(probed, probed), bytes_per_voxel=RESULT_BYTES + 34.0 * share)
 
 
 def bilateral_needs(params: BilateralParams, spec: VolumeSpec) -> Needs:
     """The reach of the Gaussian along z."""
+    share = largest_share(spec.shape, round(bilateral_ops.CUT_OFF * params.sigma_px))
     reach = bilateral_ops.reach_slices(bilateral_ops.sigma_along(params.sigma_px, params.sigma_slices, aspect(spec)))
-    return Needs(halo=(reach, reach), bytes_per_voxel=22.0)
+    return Needs(halo=(reach, reach), bytes_per_voxel=RESULT_BYTES + 19.0 * share)
 
 
 def _register(

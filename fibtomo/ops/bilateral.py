@@ -6,6 +6,7 @@ import numpy as np
 
 from fibtomo.backend.array import like, to_host
 from fibtomo.backend.threads import map_ranges
+from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
@@ -55,21 +56,25 @@ def bilateral(
 
     host = to_host(planes)
     noise = noise or estimate_noise_model(host, None if mask is None else to_host(mask))
-    grey = np.ascontiguousarray(host, dtype=np.float32)
     if noise.silent:
-        return like(planes, grey.copy())
-    seen = None
-    if mask is not None:
-        seen = to_host(mask).astype(np.float32)
-        grey = np.where(seen > 0, grey, np.float32(0))
-    level, out = noise.stabilise(grey), np.empty(grey.shape, np.float32)
+        return like(planes, host.astype(np.float32))
     offsets, near = _kernel(sigma_px, sigma_along(sigma_px, sigma_slices, aspect))
 
-    def run(start: int, stop: int) -> None:
-        average_near(level, grey, seen, offsets, near, strength, start, stop, out)
+    def filtered(part: Array, shown: Any) -> Array:
+        grey = part.astype(np.float32)
+        if shown is not None:
+            grey[~shown] = 0
+            shown = shown.astype(np.float32)
+        level, out = noise.stabilise(grey), np.empty(grey.shape, np.float32)
 
-    map_ranges(run, len(grey), 4, workers)
-    return like(planes, out)
+        def run(start: int, stop: int) -> None:
+            average_near(level, grey, shown, offsets, near, strength, start, stop, out)
+
+        map_ranges(run, len(grey), 4, workers)
+        return out
+
+    seen = None if mask is None else to_host(mask)
+    return like(planes, over_tiles(filtered, host, seen, max(1, round(CUT_OFF * sigma_px))))
 
 
 def sigma_along(sigma_px: float, sigma_slices: float | None, aspect: float) -> float:

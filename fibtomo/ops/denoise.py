@@ -95,11 +95,10 @@ def options_of(method: str) -> list[str]:
 
 
 def kept(planes: Array, out: Array, seen: Array | None) -> Array:
-    """Return `out`, with the voxels of `planes` that were not seen put back."""
-    if seen is None:
-        return out
-    xp = namespace(planes)
-    return xp.where(seen, out, planes.astype(out.dtype))
+    """Put the voxels of `planes` that were not seen back into `out`, which nobody else holds."""
+    if seen is not None:
+        out[~seen] = planes[~seen]
+    return out
 
 
 def median(planes: Array, size_px: int = 3, size_slices: int = 1, *, mask: Array | None = None) -> Array:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import like, to_host
 from fibtomo.backend.threads import map_ranges
+from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
@@ -71,18 +72,23 @@ def non_local_means(
     host = to_host(planes)
     seen = None if mask is None else to_host(mask)
     noise = noise or estimate_noise_model(host, seen)
-    grey = host.astype(np.float32)
     if noise.silent:
-        return like(planes, grey)
-    if seen is not None:
-        grey[~seen] = 0
+        return like(planes, host.astype(np.float32))
     reach = reach_of(reach_px, reach_slices, aspect)
     radius = (patch_slices(patch_px, aspect) if reach[0] else 0, patch_px // 2, patch_px // 2)
-    out = average_alike(noise.stabilise(grey), grey, radius, reach, strength, seen, workers)
-    if passes > 1:
-        level = noise.stabilise(out) * np.float32(1 / SECOND_TOLERANCE)
-        out = average_alike(level, grey, SECOND_RADIUS, reach, strength, seen, workers)
-    return like(planes, out)
+
+    def filtered(part: Array, shown: Any) -> Float32:
+        grey = part.astype(np.float32)
+        if shown is not None:
+            grey[~shown] = 0
+        out = average_alike(noise.stabilise(grey), grey, radius, reach, strength, shown, workers)
+        if passes > 1:
+            level = noise.stabilise(out)
+            level *= np.float32(1 / SECOND_TOLERANCE)
+            out = average_alike(level, grey, SECOND_RADIUS, reach, strength, shown, workers)
+        return out
+
+    return like(planes, over_tiles(filtered, host, seen, plane_reach(patch_px, reach_px, passes)))
 
 
 def reach_of(reach_px: int, reach_slices: int | None, aspect: float) -> tuple[int, int, int]:
@@ -99,6 +105,11 @@ def patch_slices(patch_px: int, aspect: float) -> int:
 def halo_slices(patch_px: int, reach: tuple[int, int, int], aspect: float, passes: int) -> int:
     """Slices to either side of which the result takes notice."""
     return passes * reach[0] + patch_slices(patch_px, aspect) if reach[0] else 0
+
+
+def plane_reach(patch_px: int, reach_px: int, passes: int) -> int:
+    """Pixels to either side of which the result takes notice."""
+    return patch_px // 2 + passes * (reach_px + 1)
 
 
 def offsets_within(reach: tuple[int, int, int]) -> NDArray[np.int64]:

@@ -191,10 +191,10 @@ def estimate_noise_model(array: Array, mask: Array | None = None) -> NoiseModel:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> steps = np.repeat([40.0, 160.0], 64) + np.zeros((4, 128, 1))
+    >>> steps = np.repeat([32.0, 128.0], 64) + np.zeros((4, 128, 1))
     >>> model = estimate_noise_model(0.5 * rng.poisson(steps / 0.5))
-    >>> round(model.gain, 1), [float(round(s, 0)) for s in model.sigma([40, 160])]
-    (0.5, [4.0, 9.0])
+    >>> round(model.gain, 1), [float(round(s, 0)) for s in model.sigma([32, 128])]
+    (0.5, [4.0, 8.0])
     """
     planes = as_array(array)
     planes = planes[None] if planes.ndim == 2 else planes

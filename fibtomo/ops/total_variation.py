@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import like, to_host
+from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
@@ -16,7 +17,7 @@ FIRST_STEP = 0.5
 CONVEXITY = 0.5
 """By how much steps adapt; up to 1, less is safer."""
 REACH = (6, 0.3)
-"""Slices, and slices per iteration, beyond which no change moves a grey by 1e-4 of the noise."""
+"""Voxels, and voxels per iteration, beyond which no change moves a grey by 1e-4 of the noise."""
 WEIGHTS = tuple(float(w) for w in np.geomspace(0.15, 2.5, 8))
 PROBE_PX = 192
 """Side of the window on which weights are tried."""
@@ -67,16 +68,23 @@ def total_variation(
     noise = noise or estimate_noise_model(host, seen)
     if noise.silent:
         return like(planes, host.astype(np.float32))
-    level = noise.stabilise(host)
-    factor = _factor(len(level), along_z, aspect)
-    if residual is not None:
-        strength = weight_for([probe(host, factor, iterations, seen, noise)], residual)
-    return like(planes, noise.restore(minimise(level, strength, factor, iterations, seen)))
+    factor = _factor(len(host), along_z, aspect)
+    weight = strength if residual is None else weight_for([probe(host, factor, iterations, seen, noise)], residual)
+
+    def filtered(part: Array, shown: Any) -> Float32:
+        return noise.restore(minimise(noise.stabilise(part), weight, factor, iterations, shown))
+
+    return like(planes, over_tiles(filtered, host, seen, reach_of(iterations)))
+
+
+def reach_of(iterations: int) -> int:
+    """Voxels to either side of which a grey takes notice."""
+    return min(iterations, math.ceil(REACH[0] + REACH[1] * iterations))
 
 
 def reach_slices(iterations: int, along_z: float | None = None) -> int:
-    """Slices to either side of which a grey takes notice."""
-    return 0 if along_z == 0 else min(iterations, math.ceil(REACH[0] + REACH[1] * iterations))
+    """The same along z."""
+    return 0 if along_z == 0 else reach_of(iterations)
 
 
 def minimise(

@@ -8,7 +8,7 @@ import scipy.ndimage as ndi
 from fibtomo.core.stage import StageContext, get_stage
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import InputError
-from fibtomo.ops import nlm
+from fibtomo.ops import _tiles, nlm
 from fibtomo.ops.bilateral import bilateral
 from fibtomo.ops.denoise import MEASURED, METHODS, denoise, gaussian, median
 from fibtomo.ops.noise import NoiseModel
@@ -284,6 +284,17 @@ def test_a_stage_keeps_out_what_the_resample_did_not_show(noisy, method, staged_
             np.testing.assert_allclose(staged_with(method, volume, slabs, boxes), whole, rtol=1e-5, atol=1e-4)
         results.append(whole[inside])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", MEASURED)
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_of_the_plane_leave_no_trace(monkeypatch, noisy, method, masked):
+    seen = noisy[1][:4]
+    mask = np.ones(seen.shape, dtype=bool)
+    mask[:, :20, :33] = not masked
+    whole = denoise(seen, method=method, noise=0.08, mask=mask)
+    monkeypatch.setattr(_tiles, "SIDE_PX", 16)
+    np.testing.assert_allclose(denoise(seen, method=method, noise=0.08, mask=mask), whole, atol=1e-4 * 0.08)
 
 
 @pytest.fixture(scope="module")
