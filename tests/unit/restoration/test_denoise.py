@@ -12,7 +12,7 @@ from fibtomo.ops import _tiles, nlm
 from fibtomo.ops.bilateral import bilateral
 from fibtomo.ops.denoise import MEASURED, METHODS, denoise, gaussian, median
 from fibtomo.ops.noise import NoiseModel
-from fibtomo.ops.total_variation import minimise
+from fibtomo.ops.total_variation import minimise, reach_slices
 from fibtomo.phantom.artefacts import Noise
 from fibtomo.phantom.effects import detect
 
@@ -197,6 +197,17 @@ def test_a_step_shrinks_as_the_closed_form_says(axis, along_z):
     pull = 4.0 * (along_z if axis == 0 else 1.0)
     np.testing.assert_allclose(out[:8], pull / 8, atol=0.03)
     np.testing.assert_allclose(out[8:], 10 - pull / 12, atol=0.03)
+
+
+@pytest.mark.parametrize("weight", [0.7, 2.0])
+def test_what_lies_beyond_the_halo_does_not_matter(weight):
+    rng = np.random.default_rng(0)
+    data = rng.normal(0, 1, (70, 24, 24)) + 5 * (ndi.gaussian_filter(rng.normal(size=(70, 24, 24)), 4) > 0)
+    halo, whole = reach_slices(40), minimise(data, weight)
+    assert halo < 26
+    part = minimise(data[30 - halo : 40 + halo], weight)[halo : halo + 10]
+    assert np.abs(part - whole[30:40]).max() < 1e-3
+    assert np.sqrt(np.mean((part - whole[30:40]) ** 2)) < 1e-5 * (10 if weight > 1 else 1)
 
 
 def test_total_variation_does_not_pull_across_what_was_not_seen():
