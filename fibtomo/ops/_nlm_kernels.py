@@ -96,7 +96,8 @@ def average_alike(
                     _summed(common, wide, counted)
                     _weigh_common(column, counted, side_x, n, falloff, weight)
                 if here:
-                    first, last = max(x0, xa), min(x1, xb)
+                    first = max(x0, xa)
+                    last = max(first, min(x1, xb))
                     _add(
                         weight[first - xa : last - xa],
                         grey[z + oz, yc + oy, first + ox : last + ox],
@@ -105,7 +106,8 @@ def average_alike(
                         share[z - z0, yc - y0, first - x0 : last - x0],
                     )
                 if there:
-                    first, last = max(x0 - ox, xa), min(x1 - ox, xb)
+                    first = max(x0 - ox, xa)
+                    last = max(first, min(x1 - ox, xb))
                     _add(
                         weight[first - xa : last - xa],
                         grey[z, yc, first:last],

@@ -133,7 +133,13 @@ def naive_nlm(level, grey, radius, reach, strength, seen):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
     ("radius", "reach"),
-    [((1, 1, 1), (2, 2, 2)), ((0, 2, 2), (0, 3, 3)), ((1, 3, 2), (1, 2, 3)), ((2, 0, 1), (1, 1, 1))],
+    [
+        ((1, 1, 1), (2, 2, 2)),
+        ((0, 2, 2), (0, 3, 3)),
+        ((1, 3, 2), (1, 2, 3)),
+        ((2, 0, 1), (1, 1, 1)),
+        ((1, 1, 1), (1, 5, 7)),
+    ],
 )
 def test_non_local_means_equals_its_definition(monkeypatch, masked, radius, reach):
     monkeypatch.setattr(nlm, "TILE", (2, 4, 5))
