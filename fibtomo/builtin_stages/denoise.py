@@ -154,12 +154,21 @@ def measured(role: str, function: Callable[..., Any], extra: dict[str, Any]) -> 
         table, options = ctx.tables[role], params.model_dump()
         if options.pop("residual", None) is not None:
             options["strength"] = table["strength"]
+        if isinstance(params, NlmParams):
+            options["core"] = wanted(block, nlm_needs(params, ctx.spec), ctx)
         seen = seen_in(block, ctx)
         noise = NoiseModel.from_table(table)
         out = function(block, **options, aspect=aspect(ctx.spec), noise=noise, mask=seen, **extra)
         return ops.kept(block, out, seen)
 
     return apply
+
+
+def wanted(block: Any, needs: Needs, ctx: StageContext) -> tuple[int, int]:
+    """Slices of the block that someone will look at: its halo was read for their sake, except at the volume's ends."""
+    n, end = len(block), ctx.z0 + len(block) == ctx.spec.shape[0]
+    start, stop = 0 if ctx.z0 == 0 else needs.halo[0], n if end else n - needs.halo[1]
+    return (start, stop) if start <= ctx.core[0] < ctx.core[1] <= stop else (0, n)
 
 
 def median_needs(params: MedianParams, spec: VolumeSpec) -> Needs:

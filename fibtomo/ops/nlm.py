@@ -31,6 +31,7 @@ def non_local_means(
     aspect: float = 1.0,
     noise: NoiseModel | None = None,
     mask: Array | None = None,
+    core: tuple[int, int] | None = None,
     workers: int | None = None,
 ) -> Array:
     r"""Average of the voxels whose surroundings look alike; float32.
@@ -61,6 +62,8 @@ def non_local_means(
         Noise of the whole volume; ``None`` estimates it from `planes`.
     mask
         Same shape; false voxels neither change nor count.
+    core
+        Range of slices that are wanted (the others are only looked at, and come back as they are); ``None``: all.
     workers
         Threads; ``None`` takes all cores.
 
@@ -81,12 +84,13 @@ def non_local_means(
         grey = part.astype(np.float32)
         if shown is not None:
             grey[~shown] = 0
-        out = average_alike(noise.stabilise(grey), grey, radius, reach, strength, shown, workers)
+        level, wanted = noise.stabilise(grey), core or (0, len(grey))
         if passes > 1:
-            level = noise.stabilise(out)
+            first = (max(0, wanted[0] - reach[0]), min(len(grey), wanted[1] + reach[0]))
+            level = noise.stabilise(average_alike(level, grey, radius, reach, strength, shown, first, workers))
             level *= np.float32(1 / SECOND_TOLERANCE)
-            out = average_alike(level, grey, SECOND_RADIUS, reach, strength, shown, workers)
-        return out
+        last = radius if passes == 1 else SECOND_RADIUS
+        return average_alike(level, grey, last, reach, strength, shown, wanted, workers)
 
     return like(planes, over_tiles(filtered, host, seen, plane_reach(patch_px, reach_px, passes)))
 
@@ -134,9 +138,10 @@ def average_alike(
     reach: tuple[int, int, int],
     strength: float,
     seen: Array | None = None,
+    core: tuple[int, int] | None = None,
     workers: int | None = None,
 ) -> Float32:
-    """One pass over `grey`, with the surroundings compared on `level`, whose noise has standard deviation 1."""
+    """One pass over the slices `core` of `grey`; what is compared is `level`, whose noise has standard deviation 1."""
     from fibtomo.ops._nlm_kernels import average_alike as kernel
 
     if min(level.shape) == 0:
@@ -145,22 +150,23 @@ def average_alike(
     padded = np.pad(level, margins, mode="symmetric")
     shown = None if seen is None else np.pad(seen.astype(np.float32), margins, mode="symmetric")
     offsets, radii = offsets_within(reach), np.array(radius, dtype=np.int64)
-    out = np.empty(grey.shape, np.float32)
-    tiles = [math.ceil(n / t) for n, t in zip(grey.shape, TILE, strict=True)]
+    out = grey.copy()
+    spans = [core or (0, grey.shape[0]), (0, grey.shape[1]), (0, grey.shape[2])]
+    tiles = [math.ceil((b - a) / t) for (a, b), t in zip(spans, TILE, strict=True)]
 
     def shown_around(*ranges: NDArray[np.int64]) -> Any:
         """What was seen, unless a tile sees nothing else: comparing is faster then."""
         if shown is None:
             return None
-        spans = [slice(max(0, a - r), b + r + 2 * m) for (a, b), r, m in zip(ranges, reach, radius, strict=True)]
-        return None if shown[tuple(spans)].all() else shown
+        around = [slice(max(0, a - r), b + r + 2 * m) for (a, b), r, m in zip(ranges, reach, radius, strict=True)]
+        return None if shown[tuple(around)].all() else shown
 
     def run(start: int, stop: int) -> None:
         for k in range(start, stop):
             place = np.unravel_index(k, tiles)
             ranges = [
-                np.array([i * t, min(i * t + t, n)], dtype=np.int64)
-                for i, t, n in zip(place, TILE, grey.shape, strict=True)
+                np.array([a + i * t, min(a + i * t + t, b)], dtype=np.int64)
+                for i, t, (a, b) in zip(place, TILE, spans, strict=True)
             ]
             kernel(padded, grey, shown_around(*ranges), offsets, radii, 2 / strength**2, *ranges, out)
 
