@@ -10,6 +10,7 @@ from fibtomo.backend.array import to_host
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import Table, VolumeSpec
+from fibtomo.errors import InputError
 from fibtomo.ops import bilateral as bilateral_ops
 from fibtomo.ops import denoise as ops
 from fibtomo.ops import nlm as nlm_ops
@@ -106,7 +107,8 @@ def seen_in(block: Any, ctx: StageContext) -> Any:
 def measure(block: Any, params: Params, ctx: StageContext) -> Table:
     """Count small blocks by grey and variance."""
     seen, core = seen_in(block, ctx), ctx.core_slices
-    table: Table = {"blocks": count_blocks(block[core], ctx.spec.value_range, None if seen is None else seen[core])}
+    counts, missed = count_blocks(block[core], ctx.spec.value_range, None if seen is None else seen[core])
+    table: Table = {"blocks": counts, "missed": missed}
     if isinstance(params, TvParams) and params.residual is not None:
         table["removed"] = _removed(block, params, ctx, seen)
     return table
@@ -129,7 +131,13 @@ def _removed(block: Any, params: TvParams, ctx: StageContext, seen: Any) -> Any:
 
 def combine(partials: Sequence[Table], params: Params, ctx: StageContext) -> Table:
     """Noise model of the whole volume."""
-    table = fit_counts(sum(t["blocks"] for t in partials), ctx.spec.value_range).to_table()
+    counts, missed = sum(t["blocks"] for t in partials), sum(t["missed"] for t in partials)
+    if missed > 0.05 * (missed + counts.sum()):
+        raise InputError(
+            f"the noise cannot be measured: greys of {missed} blocks lie outside the value range "
+            f"{ctx.spec.value_range}: state the true range of grey values"
+        )
+    table = fit_counts(counts, ctx.spec.value_range).to_table()
     if isinstance(params, TvParams) and params.residual is not None:
         table["strength"] = tv_ops.weight_for([t["removed"] for t in partials], params.residual)
     return table

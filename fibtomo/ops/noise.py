@@ -202,7 +202,7 @@ def estimate_noise_model(array: Array, mask: Array | None = None) -> NoiseModel:
         raise InputError(f"array of shape {planes.shape} must hold slices of at least {BLOCK_PX} × {BLOCK_PX} pixels")
     masks = None if mask is None else (mask if mask.ndim == 3 else mask[None])
     low, high = _range(planes, masks)
-    counts = count_blocks(planes, (low, high), masks)
+    counts, _ = count_blocks(planes, (low, high), masks)
     return fit_counts(counts, (low, high))
 
 
@@ -217,14 +217,15 @@ def _range(planes: Array, masks: Array | None) -> tuple[float, float]:
     return (low, high) if high > low else (min(low, 0.0), min(low, 0.0) + 1.0)
 
 
-def count_blocks(planes: Array, greys: tuple[float, float], mask: Array | None = None) -> NDArray[np.int64]:
+def count_blocks(planes: Array, greys: tuple[float, float], mask: Array | None = None) -> tuple[NDArray[np.int64], int]:
     """Count the blocks of each slice by mean grey and log variance: (grey, variance) whole numbers, summable.
 
-    Blocks that touch a masked or void pixel, or hold no noise, do not count.
+    Blocks that touch a masked or void pixel, or hold no noise, do not count. The second number is of those whose grey
+    lies outside `greys`.
     """
     from fibtomo.ops._denoise_kernels import block_moments
 
-    counts = np.zeros((GREY_BINS, OCTAVES * BINS_PER_OCTAVE), dtype=np.int64)
+    counts, missed = np.zeros((GREY_BINS, OCTAVES * BINS_PER_OCTAVE), dtype=np.int64), 0
     scale = 1 / (greys[1] - greys[0])
     for k, plane in enumerate(planes):
         host = (to_host(plane).astype(np.float32) - np.float32(greys[0])) * np.float32(scale)
@@ -233,9 +234,11 @@ def count_blocks(planes: Array, greys: tuple[float, float], mask: Array | None =
         mean, variance = block_moments(host, np.ascontiguousarray(seen), BLOCK_PX, stride, STEEPEST)
         column = np.floor((np.log2(np.maximum(variance, 1e-30)) + OCTAVES) * BINS_PER_OCTAVE).astype(np.int64)
         row = np.floor(mean * GREY_BINS).astype(np.int64)
-        inside = (column >= 0) & (column < counts.shape[1]) & (row >= 0) & (row < GREY_BINS)
-        np.add.at(counts, (row[inside], column[inside]), 1)
-    return counts
+        shown = (mean >= 0) & (mean <= 1)
+        missed += int(np.count_nonzero(~shown))
+        inside = shown & (column >= 0) & (column < counts.shape[1])
+        np.add.at(counts, (np.minimum(row[inside], GREY_BINS - 1), column[inside]), 1)
+    return counts, missed
 
 
 def fit_counts(counts: NDArray[np.int64], greys: tuple[float, float]) -> NoiseModel:

@@ -366,6 +366,13 @@ def test_memory_is_as_declared(method, masked):
     assert least * declared < peak < declared, f"{peak / block.size:.1f} bytes per voxel"
 
 
+def test_a_wrong_range_of_greys_is_refused(noisy):
+    stage, seen = get_stage("denoise.nlm"), noisy[1][:3].astype(np.float32)
+    params, ctx = stage.params(), StageContext(VolumeSpec(seen.shape, "float32", value_range=(0.0, 0.4)), 0, (0, 3))
+    with pytest.raises(InputError, match="value range"):
+        stage.combine([stage.measure(seen, params, ctx)], params, ctx)
+
+
 def test_wrong_options_are_named():
     plane = np.zeros((16, 16))
     with pytest.raises(InputError, match="'mean'"):

@@ -78,8 +78,10 @@ def test_void_and_masked_pixels_do_not_count(signal):
 
 def test_counts_of_slabs_add_up(signal):
     seen = detect(signal, Noise(electrons=60, read=0.02), np.random.default_rng(0))
-    whole = count_blocks(seen, (-0.5, 1.5))
-    parts = sum(count_blocks(seen[z : z + 1], (-0.5, 1.5)) for z in range(len(seen)))
+    whole, missed = count_blocks(seen, (-0.5, 1.5))
+    assert missed == 0
+    assert count_blocks(seen, (-0.5, 0.5))[1] > 1000
+    parts = sum(count_blocks(seen[z : z + 1], (-0.5, 1.5))[0] for z in range(len(seen)))
     np.testing.assert_array_equal(whole, parts)
     assert fit_counts(whole, (-0.5, 1.5)).sigma(0.5) == pytest.approx(expected_sigma(0.5, 60, 0.02), rel=0.07)
 
