@@ -76,8 +76,8 @@ class TvParams(Params):
         None,
         gt=0,
         le=3,
-        description="Chooses the strength so that this much is removed, rms in units of the noise; 1 is the "
-        "discrepancy principle.",
+        description="Chooses the strength so that this much is removed, rms in units of the noise; try 0.9 (1, the "
+        "discrepancy principle, smooths too much).",
     )
 
 

@@ -51,7 +51,8 @@ def total_variation(
     along_z
         Factor of the differences along z; ``None`` takes 1 / `aspect`, 0 filters slice by slice.
     residual
-        Chooses the weight so that what is removed has this rms, in units of the noise; 1 is the discrepancy principle.
+        Chooses the weight so that what is removed has this rms, in units of the noise. 1 is the discrepancy principle,
+        which smooths too much; 0.9 came closest to the truth on virtual specimens.
     aspect
         Distance of slices over pixel size.
     noise
