@@ -54,7 +54,8 @@ def denoise(
     Raises
     ------
     InputError
-        There is no such method or option, or the array is not 2-D or 3-D.
+        There is no such method or option, the array is not 2-D or 3-D, or its slices are too small (under 6 × 6 pixels)
+        to measure noise on.
 
     Examples
     --------
