@@ -1,13 +1,18 @@
 """Noise filters with a bounded reach."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from fibtomo.backend.array import as_array, is_cupy, like, namespace, ndimage, to_dtype, to_host
 from fibtomo.errors import InputError
-from fibtomo.ops.noise import estimate_noise
+from fibtomo.ops.bilateral import bilateral
+from fibtomo.ops.nlm import non_local_means
+from fibtomo.ops.noise import NoiseModel
+from fibtomo.ops.padding import seen_voxels
+from fibtomo.ops.total_variation import total_variation
 
 Array = Any
 GAUSSIAN_REACH = 4.0
@@ -15,7 +20,13 @@ GAUSSIAN_REACH = 4.0
 
 
 def denoise(
-    array: Array, *, method: Literal["nlm", "tv", "bilateral", "median", "gaussian"] = "nlm", **options: Any
+    array: Array,
+    *,
+    method: Literal["nlm", "tv", "bilateral", "median", "gaussian"] = "nlm",
+    voxel_nm: Sequence[float] | None = None,
+    noise: NoiseModel | float | None = None,
+    mask: Array | None = None,
+    **options: Any,
 ) -> Array:
     """Filter noise with one of the functions of this module.
 
@@ -24,7 +35,14 @@ def denoise(
     array
         (z, y, x) slices or one (y, x) slice, NumPy or CuPy.
     method
-        "nlm", "tv" and "bilateral" work slice by slice and keep edges; "median" and "gaussian" may reach along z.
+        "nlm", "tv" and "bilateral" keep edges and measure the noise first; "median" and "gaussian" do not.
+    voxel_nm
+        (dz, dy, dx): where slices lie further apart than pixels, filters reach less far along z; ``None`` takes cubes.
+    noise
+        Model of the noise, or its standard deviation in greys; ``None`` measures it.
+    mask
+        Same shape; false where there is no specimen. NaN and constant lines around a slice (padding) are left out
+        anyway: such voxels stay as they are and do not touch others.
     **options
         Parameters of `non_local_means`, `total_variation`, `bilateral`, `median` or `gaussian`.
 
@@ -36,32 +54,55 @@ def denoise(
     Raises
     ------
     InputError
-        There is no such method or option, or the array is not 2-D or 3-D.
+        There is no such method or option, the array is not 2-D or 3-D, or its slices are too small (under 6 × 6 pixels)
+        to measure noise on.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> step = np.where(np.arange(64) < 32, 50.0, 150.0) + np.zeros((64, 1))
+    >>> step = np.where(np.arange(64) < 32, 50.0, 150.0) + np.zeros((16, 64, 1))
     >>> noisy = step + rng.normal(0, 10, step.shape)
-    >>> [float(np.std(denoise(noisy, method=m) - step).round()) for m in ("nlm", "tv", "bilateral", "median")]
-    [1.0, 2.0, 3.0, 4.0]
+    >>> [float(np.std(denoise(noisy, method=m) - step).round(1)) for m in ("nlm", "tv", "bilateral", "median")]
+    [0.6, 1.0, 1.7, 4.4]
     """
-    import inspect
-
     if method not in METHODS:
         raise InputError(f"there is no method '{method}' to denoise; there are {', '.join(METHODS)}")
     array = as_array(array)
     if array.ndim not in (2, 3):
         raise InputError(f"array of shape {array.shape} must be (z, y, x) or (y, x)")
-    known = list(inspect.signature(METHODS[method]).parameters)[1:]
+    if mask is not None and mask.shape != array.shape:
+        raise InputError(f"mask of shape {mask.shape} must have the shape of the array, {array.shape}")
+    function, known = METHODS[method], options_of(method)
     foreign = sorted(set(options) - set(known))
     if foreign:
         raise InputError(f"method '{method}' has no option '{foreign[0]}'; there are {', '.join(known)}")
     stack = array[None] if array.ndim == 2 else array
-    return to_dtype(METHODS[method](stack, **options), array.dtype).reshape(array.shape)
+    seen = seen_voxels(stack)
+    if mask is not None:
+        given = namespace(stack).asarray(mask).reshape(stack.shape).astype(bool)
+        seen = given if seen is None else seen & given
+    if method in MEASURED:
+        options["aspect"] = 1.0 if voxel_nm is None else float(voxel_nm[0]) / float(voxel_nm[1])
+        options["noise"] = NoiseModel.uniform(noise) if isinstance(noise, int | float) else noise
+    out = to_dtype(function(stack, **options, mask=seen), array.dtype)
+    return kept(stack, out, seen).reshape(array.shape)
 
 
-def median(planes: Array, size_px: int = 3, size_slices: int = 1) -> Array:
+def options_of(method: str) -> list[str]:
+    """Names of the options of a method."""
+    signature = inspect.signature(METHODS[method])
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [name for name, p in list(signature.parameters.items())[1:] if p.kind is kind]
+
+
+def kept(planes: Array, out: Array, seen: Array | None) -> Array:
+    """Put the voxels of `planes` that were not seen back into `out`, which nobody else holds."""
+    if seen is not None:
+        out[~seen] = planes[~seen]
+    return out
+
+
+def median(planes: Array, size_px: int = 3, size_slices: int = 1, *, mask: Array | None = None) -> Array:
     """Median over a box of `size_slices` × `size_px` × `size_px` (odd); edges repeat the outermost voxel.
 
     Raises
@@ -71,140 +112,53 @@ def median(planes: Array, size_px: int = 3, size_slices: int = 1) -> Array:
     """
     if size_px % 2 == 0 or size_slices % 2 == 0:
         raise InputError(f"a median of {size_slices} slices and {size_px} px has no centre; sizes must be odd")
+    filled = planes if mask is None else _filled(planes, mask)
     if is_cupy(planes):
-        return ndimage(planes).median_filter(planes, (size_slices, size_px, size_px), mode="nearest")
+        return ndimage(planes).median_filter(filled, (size_slices, size_px, size_px), mode="nearest")
     import SimpleITK
 
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(planes))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(filled))
     radius = (size_px // 2, size_px // 2, size_slices // 2)
     return SimpleITK.GetArrayFromImage(SimpleITK.Median(image, radius))
 
 
-def gaussian(planes: Array, sigma_px: float = 1.0, sigma_slices: float = 0.0) -> Array:
-    """Gaussian filter, cut off at `gaussian_reach`; float32; edges repeat the outermost voxel."""
+def _filled(planes: Array, seen: Array) -> Array:
+    """Repeat the nearest seen pixel of the slice where nothing was seen; empty slices repeat the nearest other."""
+    from scipy.ndimage import distance_transform_edt
+
+    host, shown = to_host(planes).copy(), to_host(seen)
+    full = np.flatnonzero(shown.any(axis=(1, 2)))
+    for k in full:
+        if not shown[k].all():
+            rows, columns = distance_transform_edt(~shown[k], return_distances=False, return_indices=True)
+            host[k] = host[k][rows, columns]
+    for k in set(range(len(host))) - set(full.tolist()):
+        if len(full):
+            host[k] = host[full[np.abs(full - k).argmin()]]
+    return like(planes, host)
+
+
+def gaussian(planes: Array, sigma_px: float = 1.0, sigma_slices: float = 0.0, *, mask: Array | None = None) -> Array:
+    """Gaussian filter, cut off at `gaussian_reach`; float32; edges repeat the outermost voxel.
+
+    With a mask, the mean over what was seen.
+    """
     xp = namespace(planes)
     sigma = (sigma_slices, sigma_px, sigma_px)
-    smooth = ndimage(planes).gaussian_filter
-    return smooth(planes.astype(xp.float32), sigma, mode="nearest", truncate=GAUSSIAN_REACH)
+
+    def smooth(values: Array) -> Array:
+        return ndimage(planes).gaussian_filter(values, sigma, mode="nearest", truncate=GAUSSIAN_REACH)
+
+    values = planes.astype(xp.float32)
+    if mask is None:
+        return smooth(values)
+    share = smooth(mask.astype(xp.float32))
+    return smooth(xp.where(mask, values, xp.float32(0))) / xp.maximum(share, xp.float32(1e-6))
 
 
 def gaussian_reach(sigma: float) -> int:
     """Voxels to either side that a Gaussian of `sigma` sees."""
     return int(GAUSSIAN_REACH * sigma + 0.5)
-
-
-def non_local_means(planes: Array, strength: float = 0.8, patch_px: int = 5, reach_px: int = 6) -> Array:
-    """Average of the pixels whose surroundings look alike, slice by slice; float32.
-
-    Runs on the host also for CuPy arrays.
-
-    Parameters
-    ----------
-    planes
-        (z, y, x) grey values.
-    strength
-        Tolerated difference of two surroundings, in units of the slice's own noise.
-    patch_px
-        Side of the compared surroundings, odd.
-    reach_px
-        How far alike pixels are looked for.
-
-    References
-    ----------
-    A. Buades, B. Coll, J.-M. Morel, Image Process. On Line 1 (2011) 208, doi:10.5201/ipol.2011.bcm_nlm.
-    """
-    from skimage.restoration import denoise_nl_means
-
-    def one(plane: Any, sigma: float) -> Any:
-        h = max(strength * sigma, 1e-30)
-        return denoise_nl_means(plane / h, patch_px, reach_px, h=1.0, sigma=sigma / h, fast_mode=True) * h
-
-    return like(planes, _each_slice(to_host(planes), one))
-
-
-def total_variation(planes: Array, strength: float = 1.0, iterations: int = 60) -> Array:
-    """Least total variation at a given distance from the data, slice by slice; float32.
-
-    Parameters
-    ----------
-    planes
-        (z, y, x) grey values.
-    strength
-        Weight of the total variation, in units of the slice's own noise.
-    iterations
-        Fixed number of Chambolle's projections.
-
-    References
-    ----------
-    A. Chambolle, J. Math. Imaging Vis. 20 (2004) 89, doi:10.1023/B:JMIV.0000011325.36760.1e.
-    """
-    xp = namespace(planes)
-
-    def one(plane: Array, sigma: float) -> Array:
-        weight = max(strength * sigma, 1e-30)
-        py, px = xp.zeros_like(plane), xp.zeros_like(plane)
-        for _ in range(iterations):
-            g = _divergence(py, px) - plane / weight
-            gy, gx = xp.zeros_like(g), xp.zeros_like(g)
-            gy[:-1], gx[:, :-1] = g[1:] - g[:-1], g[:, 1:] - g[:, :-1]
-            norm = 1 + 0.25 * xp.sqrt(gy * gy + gx * gx)
-            py, px = (py + 0.25 * gy) / norm, (px + 0.25 * gx) / norm
-        return plane - weight * _divergence(py, px)
-
-    return _each_slice(planes, one)
-
-
-def _divergence(py: Array, px: Array) -> Array:
-    out = py + px
-    out[1:] -= py[:-1]
-    out[:, 1:] -= px[:, :-1]
-    return out
-
-
-def bilateral(planes: Array, strength: float = 3.0, sigma_px: float = 1.5) -> Array:
-    """Gaussian that leaves out pixels of another grey, slice by slice; float32.
-
-    Parameters
-    ----------
-    planes
-        (z, y, x) grey values.
-    strength
-        Tolerated difference of grey, in units of the slice's own noise.
-    sigma_px
-        Width of the Gaussian; it is cut off at two of them.
-
-    References
-    ----------
-    C. Tomasi, R. Manduchi, Proc. ICCV (1998) 839, doi:10.1109/ICCV.1998.710815.
-    """
-    xp = namespace(planes)
-    reach = max(1, round(2 * sigma_px))
-    offsets = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
-
-    def one(plane: Array, sigma: float) -> Array:
-        ny, nx = plane.shape
-        padded = xp.pad(plane, reach, mode="reflect" if min(ny, nx) > reach else "edge")
-        tolerance = 1 / (2 * max(strength * sigma, 1e-15) ** 2)
-        total, weights = xp.zeros_like(plane), xp.zeros_like(plane)
-        for dy, dx in offsets:
-            other = padded[reach + dy : reach + dy + ny, reach + dx : reach + dx + nx]
-            near = np.exp(-(dy * dy + dx * dx) / (2 * sigma_px**2))
-            weight = near * xp.exp(-((other - plane) ** 2) * tolerance)
-            total += weight * other
-            weights += weight
-        return total / weights
-
-    return _each_slice(planes, one)
-
-
-def _each_slice(planes: Array, one: Callable[[Array, float], Array]) -> Array:
-    """Apply `one(plane, noise)` to each plane as float32; planes without noise come back as they are."""
-    xp = namespace(planes)
-    out = planes.astype(xp.float32)
-    for k, sigma in enumerate(estimate_noise(planes)):
-        if sigma > 0:
-            out[k] = one(out[k], float(sigma))
-    return out
 
 
 METHODS: dict[str, Callable[..., Array]] = {
@@ -214,3 +168,5 @@ METHODS: dict[str, Callable[..., Array]] = {
     "median": median,
     "gaussian": gaussian,
 }
+MEASURED = ("nlm", "tv", "bilateral")
+"""Methods whose strength is in units of the noise."""

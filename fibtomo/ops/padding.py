@@ -69,3 +69,47 @@ def _varying(plane: Any) -> list[int]:
 def _constant(line: Any) -> bool:
     known = line[namespace(line).isfinite(line)]
     return known.size == 0 or bool((known == known[0]).all())
+
+
+def seen_voxels(planes: Any, boxes: Any = None) -> Any:
+    """Mark the voxels that show the specimen: finite, and inside the boxes or, without any, inside the padding.
+
+    Parameters
+    ----------
+    planes
+        (z, y, x) slices, NumPy or CuPy.
+    boxes
+        (z, 4) rows and columns y0, y1, x0, x1 that each slice shows, or (z, rows, 2) columns row by row.
+
+    Returns
+    -------
+    array
+        (z, y, x) bool, or ``None`` if every voxel does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> planes = np.random.default_rng(0).normal(size=(2, 16, 16))
+    >>> seen_voxels(planes) is None
+    True
+    >>> planes[0, :, :3], planes[1, 4, 4] = 0, np.nan
+    >>> (~seen_voxels(planes)).sum(axis=(1, 2)).tolist()
+    [48, 1]
+    """
+    xp = namespace(planes)
+    seen = xp.isfinite(planes) if planes.dtype.kind == "f" else xp.ones(planes.shape, dtype=bool)
+    columns = xp.arange(planes.shape[2])
+    for k, plane in enumerate(planes):
+        if boxes is not None and getattr(boxes[k], "ndim", 1) == 2:
+            spans = xp.asarray(boxes[k])
+            seen[k] &= (columns >= spans[:, :1]) & (columns < spans[:, 1:])
+            continue
+        if boxes is None:
+            rows, cols = inside_padding(plane)
+        else:
+            y0, y1, x0, x1 = (int(v) for v in boxes[k])
+            rows, cols = slice(y0, y1), slice(x0, x1)
+        inside = xp.zeros(plane.shape, dtype=bool)
+        inside[rows, cols] = True
+        seen[k] &= inside
+    return None if bool(seen.all()) else seen

@@ -13,8 +13,12 @@ STAGES = [
     ("denoise.median", {"size_slices": 5}),
     ("denoise.gaussian", {"sigma_slices": 1.3}),
     ("denoise.nlm", {}),
+    ("denoise.nlm", {"reach_slices": 0, "passes": 1}),
     ("denoise.tv", {"iterations": 15}),
+    ("denoise.tv", {"iterations": 15, "along_z": 0.0}),
+    ("denoise.tv", {"iterations": 5, "residual": 0.8}),
     ("denoise.bilateral", {}),
+    ("denoise.bilateral", {"sigma_slices": 0.0}),
 ]
 
 
