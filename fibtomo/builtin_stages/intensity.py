@@ -25,7 +25,7 @@ class ShadingParams(Params):
 
     method: Literal["polynomial", "n4"] = Field(
         "polynomial",
-        description="polynomial: gain or offset of the phases, side shadows; n4: N4 bias field of the mean slice (SimpleITK).",
+        description="polynomial: gain or offset of the phases, and side shadows; n4: N4 bias field (SimpleITK).",
     )
     order: int = Field(2, ge=1, le=4, description="Order of the polynomial, 1 to 4.")
 

@@ -18,7 +18,8 @@ from fibtomo.backend.array import like, namespace, ndimage, to_host
 from fibtomo.core.volume import Table
 from fibtomo.ops.grey_modes import Float
 from fibtomo.ops.padding import inside_padding
-from fibtomo.ops.shading_fit import Cells, fit_shading, n4_pays
+from fibtomo.ops.shading_field import Cells, n4_pays
+from fibtomo.ops.shading_fit import fit_shading
 
 Array = Any
 ROWS = 16

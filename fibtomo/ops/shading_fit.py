@@ -1,12 +1,11 @@
 """The smooth field of brightness that lets the phases of all cells of the plane fall on each other."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fibtomo.ops.grey_modes import Float, Histograms, Mixture, Peaks, common_peaks
+from fibtomo.ops.shading_field import Cells, Field, no_field, pooled, sharpest, sharpness_gain
 
 OFFSET_BLACK = -100.0
 """Black level, in contrasts of the phases, that makes a factor an offset."""
@@ -19,95 +18,6 @@ _LEAST_SHADOW = 0.01
 _RATIO = 0.06  # by which the movements of dark and bright phase must miss a plain gain
 _SCALES = 9
 _PROMINENCE = 0.03  # of a mode, against the highest
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Histograms of the cells of a plane, with common bins.
-
-    Attributes
-    ----------
-    counts
-        (cells, bins) pixels.
-    low, width
-        Lower edge of the first bin and bin width, grey.
-    y, x
-        (cells, 2) first and last edge of each cell, px.
-    shape
-        (rows, columns) of the plane.
-    """
-
-    counts: Float
-    low: float
-    width: float
-    y: Float
-    x: Float
-    shape: tuple[int, int]
-
-    @cached_property
-    def grey(self) -> Float:
-        """(bins,) bin centres."""
-        return np.asarray(self.low + self.width * (np.arange(self.counts.shape[1]) + 0.5))
-
-    @cached_property
-    def pixels(self) -> Float:
-        """(cells,) pixels."""
-        return np.asarray(self.counts.sum(axis=1))
-
-    def part(self, which: NDArray[np.bool_]) -> "Cells":
-        """Some of the cells."""
-        return replace(self, counts=self.counts[which], y=self.y[which], x=self.x[which])
-
-
-@dataclass(frozen=True)
-class Field:
-    """Logarithm of the gain about a black level: a polynomial and shadows of the side walls.
-
-    Attributes
-    ----------
-    order
-        Of the polynomial.
-    scales_px
-        Decay lengths of the shadows at the left and right edge; 0 where there is none.
-    values
-        Coefficients, the constant first.
-    black
-        Grey that shading leaves alone; far below all greys where shading is an offset.
-    rows, cols
-        Range (first, last) of the plane, px, in which cells were found to show the specimen.
-    """
-
-    order: int
-    scales_px: tuple[float, float]
-    values: Float
-    black: float
-    rows: tuple[float, float]
-    cols: tuple[float, float]
-
-    def terms(self, y: Float, x: Float, shape: tuple[int, int]) -> Float:
-        """(n, terms) terms at n places (px), held beyond `rows` and `cols`."""
-        y, x = np.clip(y, *self.rows), np.clip(x, *self.cols)
-        v, u = y / shape[0] * 2 - 1, x / shape[1] * 2 - 1
-        n = self.order
-        columns = [v**i * u**j for i in range(n + 1) for j in range(n + 1 - i)]
-        for scale, away in zip(self.scales_px, (x, shape[1] - x), strict=True):
-            if scale:
-                shadow = np.exp(-away / scale)
-                columns += [shadow, shadow**2]
-        return np.stack(columns, axis=1)
-
-    def at(self, y: Float, x: Float, shape: tuple[int, int]) -> Float:
-        """(n,) logarithm of the gain."""
-        return np.asarray(self.terms(y, x, shape) @ self.values)
-
-    def with_terms(self, scales_px: tuple[float, float], values: Float) -> "Field":
-        """The same with other shadows."""
-        return replace(self, scales_px=scales_px, values=values)
-
-
-def no_field(shape: tuple[int, int]) -> Field:
-    """Even brightness."""
-    return Field(0, (0.0, 0.0), np.zeros(1), 0.0, (0.0, float(shape[0])), (0.0, float(shape[1])))
 
 
 @dataclass(frozen=True)
@@ -137,18 +47,18 @@ def fit_shading(cells: Cells, order: int) -> Field:
     nothing = no_field(cells.shape)
     if len(cells.counts) <= (order + 1) * (order + 2) // 2 or np.ptp(np.flatnonzero(cells.counts.sum(axis=0))) < 4:
         return nothing
-    field, peaks, seen = _refine(cells, _sharpest(cells, replace(nothing, order=order)), 8)
+    field, peaks, seen = _refine(cells, sharpest(cells, replace(nothing, order=order)), 6)
     if not 0 < np.count_nonzero(seen.weight) < len(seen.weight):
         field, peaks, seen = _refine(cells, field, 4)
     else:  # now without what shows something else
-        again, then, told = _refine(cells, _sharpest(cells.part(seen.weight > 0), field), 8)
+        again, then, told = _refine(cells, sharpest(cells.part(seen.weight > 0), field), 6)
         if np.sum(told.weight > 0) >= np.sum(seen.weight > 0):
             field, peaks, seen = again, then, told
     for _ in range(2):
         field, peaks, seen = _with_black_level(cells, field, peaks, seen)
         if not np.any(seen.weight > 0):
             return nothing
-        field, peaks, seen = _refine(cells, _shadows(cells, field, seen), 8)
+        field, peaks, seen = _refine(cells, _shadows(cells, field, seen), 6)
     trusted = seen.weight > 0
     if trusted.sum() <= len(field.values) + 4 or not _stands_out(cells, field, peaks, seen):
         return nothing
@@ -168,7 +78,7 @@ def _with_black_level(cells: Cells, field: Field, peaks: Peaks, seen: "_Seen") -
         field = replace(
             field, black=black, values=field.values * (peaks.mean[-1] - field.black) / (peaks.mean[-1] - black)
         )
-        field, peaks, seen = _refine(cells, field, 8)
+        field, peaks, seen = _refine(cells, field, 6)
     return field, peaks, seen
 
 
@@ -199,96 +109,6 @@ def _alike_neighbours(seen: "_Seen") -> float:
     return ((1 + r) / (1 - r)) ** 2
 
 
-def _pooled(cells: Cells, log_gain: Float, black: float, bins: int = 512) -> tuple[Float, Float]:
-    """Histogram (bins,) and its edges of all cells with a field undone; each bin is shared out over those it meets."""
-    ends = cells.low + cells.width * np.arange(cells.counts.shape[1] + 1)
-    moved = black + (ends - black) * np.exp(-log_gain)[:, None]
-    low, high = float(moved.min()), float(moved.max())
-    edges = np.linspace(low, high, bins + 1)
-    at = np.clip((moved - low) * (bins / max(high - low, 1e-30)), 0, bins)
-    centre, half = 0.5 * (at[:, 1:] + at[:, :-1]), 0.5 * np.maximum(at[:, 1:] - at[:, :-1], 1.0)
-    first = np.clip(np.floor(centre - half), 0, bins - 1).astype(np.int64)
-    total = np.zeros(bins + 8)
-    overlap_end = centre + half
-    for j in range(int(np.ceil(2 * half.max())) + 1):
-        share = np.clip(np.minimum(overlap_end, first + j + 1) - np.maximum(centre - half, first + j), 0, None)
-        total += np.bincount(
-            np.minimum(first + j, bins + 7).ravel(), (cells.counts * share / (2 * half)).ravel(), bins + 8
-        )
-    total[bins - 1] += total[bins:].sum()
-    return total[:bins], edges
-
-
-def _entropy(cells: Cells, log_gain: Float, black: float, bins: int) -> float:
-    """Entropy of the pooled histogram, the mean grey kept."""
-    weight = cells.counts @ (cells.grey - black)
-    log_gain = log_gain + np.log(max(np.sum(weight * np.exp(-log_gain)) / max(np.sum(weight), 1e-30), 1e-6))
-    total, edges = _pooled(cells, log_gain, black, bins)
-    share = total / max(total.sum(), 1e-30)
-    kernel = np.array([0.25, 0.5, 0.25])
-    share = np.convolve(share, kernel, "same")
-    filled = share[share > 0]
-    return float(-np.sum(filled * np.log(filled)) + np.log(edges[1] - edges[0]))
-
-
-def sharpness_gain(cells: Cells, field: Field) -> float:
-    """By how much the entropy of the grey of all cells falls when a field is undone."""
-    log_gain = field.at(cells.y.mean(axis=1), cells.x.mean(axis=1), cells.shape)
-    none = _entropy(cells, np.zeros(len(log_gain)), field.black, 512)
-    return none - _entropy(cells, log_gain, field.black, 512)
-
-
-def n4_pays(cells: Cells, log_gain: Float) -> bool:
-    """Whether undoing a gain (cells,) sharpens the histogram of all cells."""
-    none = _entropy(cells, np.zeros(len(log_gain)), 0.0, 512)
-    return none - _entropy(cells, log_gain, 0.0, 512) > 1e-3
-
-
-def _coarse(cells: Cells) -> Cells:
-    """Neighbouring cells joined to eighths of the plane, grey bins to 128: enough to begin with."""
-    ny, nx = cells.shape
-    where = (cells.y.mean(axis=1) * 8 // ny * 8 + cells.x.mean(axis=1) * 8 // nx).astype(np.int64)
-    names, index = np.unique(where, return_inverse=True)
-    merge = max(1, -(-cells.counts.shape[1] // 128))
-    fine = np.pad(cells.counts, ((0, 0), (0, -cells.counts.shape[1] % merge)))
-    counts = np.zeros((len(names), fine.shape[1] // merge))
-    np.add.at(counts, index, fine.reshape(len(fine), -1, merge).sum(axis=2))
-    y, x = (np.add.outer(v, np.array([0, 1])) * n / 8 for v, n in ((names // 8, ny), (names % 8, nx)))
-    return Cells(counts, cells.low, cells.width * merge, y, x, cells.shape)
-
-
-def _sharpest(cells: Cells, field: Field) -> Field:
-    """The polynomial, of order 2 at most, that makes the histogram of all cells sharpest."""
-    from scipy.optimize import minimize
-
-    coarse, start = _coarse(cells), replace(field, order=min(field.order, 2), scales_px=(0.0, 0.0))
-    terms = start.terms(coarse.y.mean(axis=1), coarse.x.mean(axis=1), cells.shape)[:, 1:]
-
-    def cost(values: Float) -> float:
-        return _entropy(coarse, terms @ np.asarray(values), field.black, 192)
-
-    names = [(i, j) for i in range(start.order + 1) for j in range(start.order + 1 - i)][1:]
-    down, across = names.index((1, 0)), names.index((0, 1))
-    full = [(i, j) for i in range(field.order + 1) for j in range(field.order + 1 - i)]
-    best = np.array([field.values[full.index(n)] if len(field.values) >= len(full) else 0.0 for n in names])
-    least = cost(best)
-    for a in np.linspace(-0.3, 0.3, 13):
-        for b in (-0.1, -0.05, 0.0, 0.05, 0.1):
-            values = np.zeros(len(names))
-            values[down], values[across] = a, b
-            found = cost(values)
-            if found < least:
-                best, least = values, found
-    steps = np.vstack([best, best + 0.05 * np.eye(len(names))])
-    best = minimize(
-        cost, best, method="Nelder-Mead", options={"initial_simplex": steps, "xatol": 1e-3, "fatol": 1e-5}
-    ).x
-    values = np.zeros(len(full))
-    for name, value in zip(names, best, strict=True):
-        values[full.index(name)] = value
-    return replace(field, scales_px=(0.0, 0.0), values=values)
-
-
 def _refine(cells: Cells, field: Field, rounds: int) -> tuple[Field, Peaks, _Seen]:
     """Expectation-maximisation on the cores of the common peaks, the field moving with the cells' votes."""
     y, x = cells.y.mean(axis=1), cells.x.mean(axis=1)
@@ -297,7 +117,7 @@ def _refine(cells: Cells, field: Field, rounds: int) -> tuple[Field, Peaks, _See
     values = field.values
     for _ in range(rounds):
         log_gain = terms @ values
-        total, edges = _pooled(cells, log_gain, field.black)
+        total, edges = pooled(cells, log_gain, field.black)
         peaks = _modes(total, edges)
         seen = _look(h, peaks, log_gain, field.black, cells.pixels)
         if not np.any(seen.weight > 0):
@@ -348,7 +168,7 @@ def _look(h: Histograms, peaks: Peaks, log_gain: Float, black: float, pixels: Fl
     gain = np.exp(log_gain)[:, None]
     place = black + (peaks.mean - black) * gain
     off, slope = np.zeros(len(place)), (peaks.mean - black) * gain
-    for _ in range(12):
+    for _ in range(8):
         here = place + off[:, None] * slope
         core = fit.cores(here, np.broadcast_to(peaks.sigma, here.shape))
         mass = core.sum(axis=2)
@@ -373,7 +193,8 @@ def _black_level(peaks: Peaks, seen: _Seen) -> float:
     >>> rng = np.random.default_rng(0)
     >>> field, one = rng.normal(0, 8, (200, 1)), np.ones(200)
     >>> places = np.array([80.0, 160.0]) + field + rng.normal(0, 0.3, (200, 2))
-    >>> _black_level(Peaks(np.array([80.0, 160.0]), np.array([5.0, 5.0])), _Seen(field[:, 0], one, places, np.ones((200, 2))))
+    >>> peaks = Peaks(np.array([80.0, 160.0]), np.array([5.0, 5.0]))
+    >>> _black_level(peaks, _Seen(field[:, 0], one, places, np.ones((200, 2))))
     -8000.0
     """
     dark, bright = float(peaks.mean[0]), float(peaks.mean[-1])
