@@ -23,6 +23,9 @@ _SEED_PIXELS = 20
 _LARGEST = 0.03  # share of the slice from which on a bright region is no inclusion
 _MOST_BRIGHT = 0.04
 _LEAST_DEPTH = 0.1  # of the contrast
+_DEEP_ROWS = 0.85  # share of rows that must be deep
+_DEEPEST = 0.7  # beyond, one phase is taken for the other
+_SCATTER = 0.27  # of the depths, in contrasts
 _LEAST_EVIDENCE = 12.0  # logarithm of the likelihood per row
 _ELSEWHERE = 0.4
 _MISFIT = 0.3  # share of pixels that lie at neither phase once the tail is off: they show something else
@@ -51,8 +54,7 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
     for blob in _inclusions(grey, phases):
         right, left = _fit(grey, blob, phases, +1), _fit(grey, blob, phases, -1)
         best, other, side = (right, left, 1) if right.evidence >= left.evidence else (left, right, -1)
-        deep = best.depths > _LEAST_DEPTH
-        if best.evidence < _LEAST_EVIDENCE or deep.mean() < 0.7 or np.median(other.depths) > _ELSEWHERE * best.middle:
+        if best.evidence < _LEAST_EVIDENCE or np.median(other.depths) > _ELSEWHERE * best.middle or not _even(best):
             continue
         if _misfit(grey, best, blob, phases, side) > _MISFIT or not _ends(grey, blob, phases, side, best):
             continue
@@ -62,6 +64,12 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
                 taken[side].add(row)
                 tails.append((row, row + 1, first, stop, depth * contrast, side * best.length_px))
     return tails
+
+
+def _even(tail: "_Tail") -> bool:
+    """Whether nearly all rows are deep, none so deep that one phase is taken for the other, and all about as deep."""
+    deep = float(np.mean(tail.depths > _LEAST_DEPTH))
+    return deep >= _DEEP_ROWS and tail.middle < _DEEPEST and float(np.std(tail.depths)) < _SCATTER
 
 
 def _phases(grey: Float) -> Peaks | None:
