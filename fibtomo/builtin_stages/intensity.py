@@ -98,6 +98,7 @@ register(
         measure=measure_shading,
         combine=combine_shading,
         produces="shading",
-        citation="Tustison et al., IEEE Trans. Med. Imaging 29 (2010) 1310, doi:10.1109/TMI.2010.2046908 (method n4)",
+        citation="Likar et al., IEEE Trans. Med. Imaging 20 (2001) 1398, doi:10.1109/42.974934 (polynomial, sharpest greys); "
+        "Tustison et al., IEEE Trans. Med. Imaging 29 (2010) 1310, doi:10.1109/TMI.2010.2046908 (n4)",
     )
 )

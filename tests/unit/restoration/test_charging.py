@@ -131,3 +131,25 @@ def test_mask_only_changes_nothing(make_phases, staged):
 def test_a_single_plane_is_refused():
     with pytest.raises(InputError, match="shape"):
         repair_charging(np.zeros((8, 8)))
+
+
+@pytest.mark.parametrize("mode", ["repair", "mask-only"])
+def test_a_run_says_what_was_repaired(make_phases, tmp_path, mode):
+    import json
+
+    import fibtomo
+
+    rng = np.random.default_rng(13)
+    ideal = ideal_of(make_phases, 13)
+    seen = np.clip(ideal + NOISE * rng.normal(size=ideal.shape), 0, 255).astype(np.uint8)
+    seen[2, 30:32] = np.clip(seen[2, 30:32] + 25.0, 0, 255)
+    pipeline = tmp_path / "p.yaml"
+    pipeline.write_text(f"schema: 1\nstages:\n  - use: intensity.charging\n    with: {{mode: {mode}}}\n")
+    done = fibtomo.run(seen, tmp_path / "out", pipeline, voxel_nm="unknown")
+    kept = json.loads((tmp_path / "out" / "run.json").read_text())["tables"]["charging"]
+    assert kept["pixels"] == [0, 0, 2 * 224, 0, 0, 0]
+    verb = "repaired" if mode == "repair" else "found and left as they are"
+    assert f"1 row jump {verb} on 1 of 6 slices" in done.report_path.read_text(encoding="utf-8")
+    same = np.asarray(done.volume) == seen
+    assert bool(same[2, 30:32].all()) == (mode == "mask-only")
+    assert same[[0, 1, 3, 4, 5]].all()
