@@ -98,7 +98,7 @@ register(
         measure=measure_shading,
         combine=combine_shading,
         produces="shading",
-        citation="Likar et al., IEEE Trans. Med. Imaging 20 (2001) 1398, doi:10.1109/42.974934 (polynomial, sharpest greys); "
+        citation="Likar et al., IEEE Trans. Med. Imaging 20 (2001) 1398, doi:10.1109/42.974934 (sharpest greys); "
         "Tustison et al., IEEE Trans. Med. Imaging 29 (2010) 1310, doi:10.1109/TMI.2010.2046908 (n4)",
     )
 )

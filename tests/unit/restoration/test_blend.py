@@ -49,3 +49,41 @@ def test_a_channel_that_shows_something_else_is_left_out(signal):
 def test_unlike_shapes_are_refused(signal):
     with pytest.raises(InputError, match="shape"):
         measure_blend(signal, signal[:, :10])
+
+
+def test_a_blended_channel_is_read_like_any_other(signal, tmp_path):
+    import json
+
+    import fibtomo
+    from fibtomo import api
+    from fibtomo.pipeline.config import InputConfig
+
+    rng = np.random.default_rng(3)
+    both = np.stack([signal, 240 - 0.6 * signal]) + np.array([12, 6])[:, None, None, None] * rng.normal(
+        size=(2, *signal.shape)
+    )
+    both = np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    stack = api.open_input(both, InputConfig(), {"channel": "c0+C1", "voxel_nm": "unknown"})
+    assert stack.channels == ("c0", "c1", "c0+c1")
+    assert stack.dtype == np.uint8
+    noise = [np.std(s.read(0, 3) - signal) for s in (stack, stack.channel("c0"))]
+    assert noise[0] < 0.75 * noise[1]
+    np.testing.assert_array_equal(stack.read(1, 2), stack.read(0, 3)[1:2])
+    assert stack.fingerprint() != stack.channel("c0").fingerprint()
+    pipeline = tmp_path / "p.yaml"
+    pipeline.write_text("schema: 1\nstages:\n  - use: intensity.normalise\n")
+    fibtomo.run(both, tmp_path / "out", pipeline, voxel_nm="unknown", channel="c0+c1")
+    values = json.loads((tmp_path / "out" / "run.json").read_text())["input"]["values"]
+    assert any(name == "blend" and "× c0 +" in text for name, text, *_ in values)
+
+
+def test_channels_that_cannot_be_blended_are_named(signal):
+    from fibtomo import api
+    from fibtomo.pipeline.config import InputConfig
+
+    rng = np.random.default_rng(4)
+    other = np.roll(signal, 80, axis=2)[:, ::-1]
+    both = np.clip(np.stack([signal, other]) + 8 * rng.normal(size=(2, *signal.shape)), 0, 255).astype(np.uint8)
+    for channel, message in (("c0+c1", "same contrast"), ("c0+BSE", "no channel 'BSE'")):
+        with pytest.raises(InputError, match=message):
+            api.open_input(both, InputConfig(), {"channel": channel, "voxel_nm": "unknown"})
