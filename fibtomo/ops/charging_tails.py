@@ -63,6 +63,8 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
         for row, first, stop, depth in _rows_of(grey, blob, phases, side, best):
             if row not in taken[side]:
                 taken[side].add(row)
+                reach = int(4 * best.length_px)
+                first, stop = (first, min(stop, first + reach)) if side > 0 else (max(first, stop - reach), stop)
                 tails.append((row, row + 1, first, stop, depth * contrast, side * best.length_px))
     return tails
 

@@ -22,6 +22,8 @@ LAGS = (1, 2)
 """Distances, slices, over which slices are compared pixel by pixel."""
 NEGLIGIBLE = 0.01
 """Share of the contrast between phases below which no slice is touched."""
+UNSEEN = 4
+"""Times as much that histograms alone must say, where neighbouring slices show no step."""
 LOCAL_SLICES = 5
 """Window of the running median where no phases tell brightness from content: only what is fast is brightness then."""
 _PAIR_PIXELS = 12000
@@ -149,7 +151,8 @@ def combine_flicker(partials: Sequence[Table], window_slices: int, max_change: f
         dark, bright, window = _anchors(histograms, lively, pairs, window_slices)
         target_dark, target_bright = _running_median(dark, window), _running_median(bright, window)
         deviation = np.maximum(np.abs(dark - target_dark), np.abs(bright - target_bright))
-        if not np.any(deviation[lively] >= NEGLIGIBLE * np.abs(bright - dark)[lively]):
+        share = np.nan_to_num(deviation / np.abs(bright - dark))[lively]
+        if share.max() < NEGLIGIBLE or (share.max() < UNSEEN * NEGLIGIBLE and _calm(pairs, dark, bright)):
             return {"gain": gain, "offset": offset}
         with np.errstate(invalid="ignore"):
             ratio = (target_bright - target_dark) / (bright - dark)
@@ -157,6 +160,17 @@ def combine_flicker(partials: Sequence[Table], window_slices: int, max_change: f
         gain[usable] = ratio[usable]
         offset[usable] = (target_dark - ratio * dark)[usable]
     return {"gain": gain, "offset": offset}
+
+
+def _calm(pairs: Float, dark: Float, bright: Float) -> bool:
+    """Whether nearly all slices are joined to the one before, and no step is worth a correction."""
+    slope, rise = pairs[1:, 0, 0], pairs[1:, 0, 2] - pairs[1:, 0, 0] * pairs[1:, 0, 1]
+    joined = np.isfinite(slope)
+    low, high = float(np.nanmedian(dark)), float(np.nanmedian(bright))
+    if joined.sum() < 0.9 * len(joined) or not joined.any():
+        return False
+    steps = np.abs([(slope[joined] - 1) * grey + rise[joined] for grey in (low, high)])
+    return bool(steps.max() < 0.5 * NEGLIGIBLE * abs(high - low))
 
 
 def _anchors(
