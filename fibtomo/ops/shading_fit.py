@@ -12,6 +12,7 @@ OFFSET_BLACK = -100.0
 _MINOR_SHARE = 0.04  # of a cell's pixels that a phase must hold to count as seen there
 _MISFIT = 0.4  # share of pixels in no phase from which on a cell shows something else
 _FLOOR = 0.005  # scatter of a cell's gain that no number of pixels brings down
+_MOST = 0.22  # beyond, the fit has gone astray
 _LEAST = 0.003  # relative shading, rms, that is worth a correction
 _STANDS_OUT = 12.0  # variance ratio that a term or the whole field must reach
 _LEAST_SHADOW = 0.01
@@ -87,7 +88,8 @@ def _stands_out(cells: Cells, field: Field, peaks: Peaks, seen: "_Seen") -> bool
     log_gain = field.at(cells.y.mean(axis=1), cells.x.mean(axis=1), cells.shape)
     mean = np.average(log_gain, weights=seen.weight)
     size = np.sqrt(np.average((log_gain - mean) ** 2, weights=seen.weight))
-    if size * abs(peaks.mean[-1] - field.black) < _LEAST * abs(peaks.mean[-1]):
+    relative = size * abs(peaks.mean[-1] - field.black) / max(abs(peaks.mean[-1]), 1e-30)
+    if not _LEAST <= relative <= _MOST:
         return False
     trusted = seen.weight > 0
     explained = np.sum(seen.weight * (log_gain - mean) ** 2) / (len(field.values) - 1)
