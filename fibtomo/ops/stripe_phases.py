@@ -23,8 +23,8 @@ SMOOTHINGS_PX = (1.0, 2.0)
 BINS = 128
 DEPTH, SURE_DEPTH = 0.5, 0.25
 """How deep the histogram must be between phases: their nulls judge what they tell, but layers must be sure."""
-SAMPLES = 1 << 16
-"""About as many pixels as show the phases in a histogram."""
+SAMPLED_ROWS = 64
+"""Rows, evenly spread, that show the phases in a histogram and the scatter of their greys."""
 OUTSIDE = 255
 """Label of pixels that belong to no phase for sure: edges, outliers, what lies outside the plane."""
 CUT = 4.0
@@ -37,6 +37,11 @@ SAME = 0.5
 """Correlation with the phases from which suspected stripes are the phases."""
 FAR = 4.0
 """Phases differ by so many standard deviations of the noise before stripes may be taken for them."""
+LEAST_SIGMA = 1e-3
+"""Scatter of noise-free phases, as a share of the difference between phases."""
+FLAT = 0.25
+"""No phase is taken to be surer than this share of the scatter of the least sure; one that does not scatter at all is
+clipped and tells nothing."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -137,7 +142,7 @@ def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
 
 def _far_apart(u: Array, labels: Array, phases: int) -> bool:
     """Whether neighbouring phases differ by more than the contrast that curtains reach over the noise."""
-    every = max(1, round((u.size / SAMPLES) ** 0.5))
+    every = _row_step(u)
     grey, label = to_host(u[::every]), to_host(labels[::every])
     members = [grey[label == k] for k in range(phases)]
     if not all(len(m) >= FEWEST for m in members):
@@ -157,9 +162,13 @@ def _loops(a: Array) -> ModuleType:
     return _phase_kernels
 
 
+def _row_step(u: Array) -> int:
+    return max(1, len(u) // SAMPLED_ROWS)
+
+
 def _labels(u: Array, spans: Array, bands: Array, depth: float) -> tuple[Array, int, Array] | None:
     """Phase (y, x) of each pixel well inside one, the number of phases, and the smoothed greys."""
-    every = max(1, round((u.size / SAMPLES) ** 0.5))
+    every = _row_step(u)
     for sigma in SMOOTHINGS_PX:
         smooth = _loops(u).smoothed(u, bands, BAND_ROWS, like(u, half_gaussian(sigma)[0]))
         part = to_host(smooth[::every])
@@ -193,7 +202,7 @@ class _Residuals:
     ) -> "_Residuals | None":
         """Sums over the bands of `u`, outliers and the slow change of each phase over the plane left out."""
         over = _loops(u)
-        every = max(1, round((u.size / SAMPLES) ** 0.5))
+        every = _row_step(u)
         rows = np.arange(0, len(u), every) // BAND_ROWS
         label = to_host(labels[::every])
         members = [label == k for k in range(phases)]
@@ -212,9 +221,11 @@ class _Residuals:
         slow = slow_change(*cells, stripes, cell, SLOW_WIDTHS * width_px, u.shape[1])
         off = [sample[m] - grey[k] - slow[k][rows][m] for k, m in enumerate(members)]
         sigma = np.array([1.4826 * np.median(np.abs(o - np.median(o))) for o in off])
+        if not sigma.any():
+            sigma[:] = LEAST_SIGMA * gap
         cut = np.maximum(CUT * sigma, CUT_SHARE * gap).astype(np.float32)
         count, total = over.class_sums(u, labels, bands, g, centre, like(u, cut), like(u, slow), BAND_ROWS)
-        return cls(count, total, grey.astype(np.float64), np.maximum(sigma, 1e-3 * gap))
+        return cls(count, total, grey.astype(np.float64), sigma)
 
     def gains(self, bands: Array) -> Float:
         """How strongly each phase shows the stripes `bands`, mean 1; all 1 where that cannot be told."""
@@ -234,7 +245,9 @@ class _Residuals:
     def profiles(self, gain: Float, prior: Array, length_px: float) -> tuple[Array, Array]:
         """Profiles (band, x) smoothed along the bands by a Gaussian, and by a filter that lets stripes begin."""
         xp, over = namespace(prior), _loops(prior)
-        trust = (self.sigma.min() / self.sigma) ** 2
+        seen = self.sigma > 0
+        noise = max(float(self.sigma[seen].min()), FLAT * float(self.sigma.max()))
+        trust = np.where(seen, noise / np.maximum(self.sigma, noise), 0.0) ** 2
         w = like(prior, (trust * gain**2).astype(np.float32))[:, None, None]
         t = like(prior, (trust * gain).astype(np.float32))[:, None, None]
         weight, total = (w * self.count).sum(axis=0) + FAITH, (t * self.total).sum(axis=0) + FAITH * prior
@@ -242,5 +255,5 @@ class _Residuals:
         plain = loops(prior).smoothed_bands(total, taps) / loops(prior).smoothed_bands(weight, taps)
         typical = float(weight.mean())
         stiffness = STIFFNESS * (length_px / BAND_ROWS) ** 2 * typical
-        best = over.broken_smooth(weight, total, stiffness, BREAK * float(self.sigma.min()) / typical**0.5)
+        best = over.broken_smooth(weight, total, stiffness, BREAK * noise / typical**0.5)
         return plain.astype(xp.float32), best
