@@ -1,7 +1,6 @@
 """Stripe profiles from how far the pixels inside the phases lie off the greys of the phases."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -33,10 +32,6 @@ CUT_SHARE = 0.3
 """They are kept up to this share of the difference between phases, however little these scatter."""
 FEWEST = 100
 """Samples of a phase that tell its grey."""
-SAME = 0.5
-"""Correlation with the phases from which suspected stripes are the phases."""
-FAR = 4.0
-"""Phases differ by so many standard deviations of the noise before stripes may be taken for them."""
 LEAST_SIGMA = 1e-3
 """Scatter of noise-free phases, as a share of the difference between phases."""
 FLAT = 0.25
@@ -101,8 +96,7 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     if labelled is None:
         return None
     labels, phases, smooth = labelled
-    gain = np.ones(phases)
-    best = bands
+    gain, best = np.ones(phases), bands
     for _ in range(ROUNDS):
         found = _Residuals.of(u, labels, phases, best, gain, width_px)
         if found is None:
@@ -121,35 +115,25 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     return PhaseStripes(profiles, smooth, found.grey, gain)
 
 
-def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
-    """Whether the suspected stripes (band, x) are the phases themselves: layers or columns that run along them."""
-    none = namespace(u).zeros_like(bands)
+def first_profiles(u: Array, spans: Array, none: Array, length_px: float, width_px: float) -> Array | None:
+    """Profiles (band, x) from phases that are told apart before anything is taken off; ``None`` where they are not.
+
+    They bear witness for the grey steps: layers along the beam are steps, but no part of a phase.
+
+    Parameters
+    ----------
+    u, spans, length_px, width_px
+        See `phase_profiles`.
+    none
+        (band, x) zeros.
+    """
     labelled = _labels(u, spans, none, SURE_DEPTH)
     if labelled is None:
-        return False
+        return None
     labels, phases, _ = labelled
-    if not _far_apart(u, labels, phases):
-        return False
-    pixels, phase = _loops(u).label_sums(labels, phases, BAND_ROWS)
-    total = float(pixels.sum())
-    if total == 0:
-        return False
-    a = phase - pixels * (float(phase.sum()) / total)
-    b = bands - float((bands * pixels).sum()) / total
-    spread = float((a * a / namespace(u).maximum(pixels, 1)).sum()) * float((pixels * b * b).sum())
-    return float((a * b).sum()) ** 2 > SAME**2 * spread > 0
-
-
-def _far_apart(u: Array, labels: Array, phases: int) -> bool:
-    """Whether neighbouring phases differ by more than the contrast that curtains reach over the noise."""
-    every = _row_step(u)
-    grey, label = to_host(u[::every]), to_host(labels[::every])
-    members = [grey[label == k] for k in range(phases)]
-    if not all(len(m) >= FEWEST for m in members):
-        return False
-    centre = [float(np.median(m)) for m in members]
-    noise = min(1.4826 * float(np.median(np.abs(m - c))) for m, c in zip(members, centre, strict=True))
-    return min(b - a for a, b in pairwise(centre)) > FAR * noise
+    even = np.ones(phases)
+    found = _Residuals.of(u, labels, phases, none, even, width_px)
+    return None if found is None else found.profiles(even, none, length_px)[0]
 
 
 def _loops(a: Array) -> ModuleType:
