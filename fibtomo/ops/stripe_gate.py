@@ -97,12 +97,12 @@ def keep_stripes(
         seen = _weighted_octaves(spectrum, gains[1])
         told = _weighted_octaves(plain, gains[1])
         alone, both, seen, told = (_profiles_of(a) for a in (alone, both, seen, told))
-        kept = alone + _agreement(told, seen, length_px) * (both - alone)
+        kept = alone + agreement(told, seen, length_px) * (both - alone)
         index = max(one.index * float(backed.max()), two.index * float(confirmed.max()))
     return kept, index
 
 
-def _agreement(told: Array, seen: Array, length_px: float) -> Array:
+def agreement(told: Array, seen: Array, length_px: float) -> Array:
     """How far (band, x) profiles are found again in others nearby, 0 to 1; a grain inside a phase is not."""
     smooth = ndimage(told).gaussian_filter
     near = (AGREEMENT_LENGTHS * length_px / BAND_ROWS, AGREEMENT_PX)

@@ -11,7 +11,7 @@ from fibtomo.backend.array import is_cupy, like, namespace, to_host
 from fibtomo.ops.grey_valleys import valleys
 from fibtomo.ops.slow_change import slow_change
 from fibtomo.ops.stripe_frame import BAND_ROWS, loops, rows_of_bands
-from fibtomo.ops.stripe_gate import Profiles
+from fibtomo.ops.stripe_gate import Profiles, agreement
 from fibtomo.ops.stripe_steps import half_gaussian
 
 Array = Any
@@ -37,6 +37,8 @@ LEAST_SIGMA = 1e-3
 FLAT = 0.25
 """No phase is taken to be surer than this share of the scatter of the least sure; one that does not scatter at all is
 clipped and tells nothing."""
+LONG = 1.0
+"""Smoothing along the stripes, in lengths, of what is taken off before the null is measured: grains must stay in it."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -103,7 +105,9 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
             return None
         gain = found.gains(best)
         along, best = found.profiles(gain, best, length_px)
-    stripes = _scaled(rows_of_bands(best, len(u)), smooth, found.grey, gain)
+    sure = bands + agreement(along, bands, length_px) * (best - bands)
+    long = loops(u).smoothed_bands(sure, like(u, half_gaussian(LONG * length_px / BAND_ROWS)[0]))
+    stripes = _scaled(rows_of_bands(long, len(u)), smooth, found.grey, gain)
     turned, across = namespace(u).ascontiguousarray((u - stripes).T), _loops(u).turned_labels(labels)
     none = namespace(u).zeros_like(bands, shape=(-(-turned.shape[0] // BAND_ROWS), turned.shape[1]))
     even = np.ones(phases)
