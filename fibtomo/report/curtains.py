@@ -31,7 +31,8 @@ def slice_line(notes: Notes, k: int, name: int | None = None) -> str:
     Examples
     --------
     >>> notes = {"index": [0.3, 4.0], "angle_deg": [np.nan, -4.0], "second_angle_deg": [np.nan, np.nan],
-    ...          "removed_rms": [0, 5.2], "damage_rms": [0, 0.4], "structure_loss": [0, 0.0012], "structure_r": [0, 0.01]}
+    ...          "removed_rms": [0, 5.2], "damage_rms": [0, 0.4], "structure_loss": [0, 0.0012],
+    ...          "structure_r": [0, 0.01]}
     >>> slice_line(notes, 0)
     'no curtains found on slice 0 (stripe index 0.30): left as it is'
     >>> slice_line(notes, 1, 40)
@@ -87,18 +88,13 @@ def summary(notes: Notes) -> str:
     n, many = len(found), int(found.sum())
     if many == 0:
         highest = number(float(columns["index"].max()), 2)
-        return (
-            f"No slice showed curtains (stripe index up to {highest}; 1 is the limit): all {n} were left as they were."
-        )
+        return f"No slice showed curtains (stripe index up to {highest}; 1 is the limit): all were left as they were."
     if many == n:
         parts = [f"All {n} slices showed curtains and were corrected."]
     else:
         alone = [int(k) for k in np.flatnonzero(~found)]
-        were = "was" if many == 1 else "were"
-        first = (
-            f"{plural(many, 'slice')} of {n} showed curtains and {were} corrected; the others were left as they were"
-        )
-        parts = [f"{first}: {index_ranges(alone)}."]
+        first = f"{plural(many, 'slice')} of {n} showed curtains and {'was' if many == 1 else 'were'} corrected"
+        parts = [f"{first}; the others were left as they were: {index_ranges(alone)}."]
     removed = columns["removed_rms"][found]
     strength = f"{number(float(np.median(removed)), 2)} grey rms"
     if many > 1:

@@ -109,8 +109,8 @@ def taken_out(pair: SlicePair) -> Html:
     ]
     zero = f"{number(level, 3)}, the median" if level else "zero"
     caption = (
-        f"Slice {pair.index}, which shows the strongest curtains, and {words}: middle grey is {zero}, black and white are "
-        f"{number(reach, 3)} grey values away from it."
+        f"Slice {pair.index}, which shows the strongest curtains, and {words}: middle grey is {zero}, black and white "
+        f"are {number(reach, 3)} grey values away from it."
     )
     return tag("figure", tag("div", panels, class_="pair"), tag("figcaption", caption))
 
