@@ -201,7 +201,7 @@ def preview(
         after = overlay(stretch(before), after)
     voxel = stack.spec.voxel_nm
     pixel = voxel[1:] if voxel and after.shape[:2] == before.shape else None
-    removed = "removed" if len(calls) < 2 else "before − after of all"
+    removed = "removed" if len(calls) < 2 else "before minus after of all"
     save_png(out, before_after(before, after, titles=("before", names, removed), voxel_nm=pixel))
     for role, notes in made.tables.items():
         if role.startswith(CURTAINS) and len(notes["index"]) == len(made.before):

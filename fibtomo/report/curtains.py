@@ -20,7 +20,8 @@ MOST_LOSS = 0.01
 MOST_R = 0.05
 """Correlation of what was removed with what is left that may be chance."""
 _LEAST_INDEX = 0.1
-_LEVELS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_LEVELS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+_DECADES = (0.1, 1, 10, 100, 1000, 10_000, 100_000)
 _STEEP_DEG = 0.05
 _ORDINALS = ("", ", second pass", ", third pass", ", fourth pass")
 
@@ -51,7 +52,7 @@ loss 0.12 %, r = 0.010: fine'
         f"direction{'s' if len(angles) > 1 else ''} {' and '.join(angles)}",
         f"{number(values['removed_rms'], 2)} grey rms removed",
         f"damage {number(values['damage_rms'], 2)} grey rms",
-        f"structure loss {number(100 * loss, 2)} %",
+        f"structure loss {percent(loss)}",
         f"r = {number(r, 2)}",
     ]
     bad = loss > MOST_LOSS or abs(r) > MOST_R
@@ -99,7 +100,7 @@ def summary(notes: Notes) -> str:
     strength = f"{number(float(np.median(removed)), 2)} grey rms"
     if many > 1:
         strength += f" in the median, {number(float(removed.max()), 2)} at most"
-    return " ".join([*parts, _directions(columns, found), f"What was removed has {strength}."])
+    return " ".join([*parts, _directions(columns, found), f"What was removed is {strength}."])
 
 
 def verdict(notes: Notes) -> tuple[str, bool]:
@@ -114,9 +115,9 @@ def verdict(notes: Notes) -> tuple[str, bool]:
     loss, r = columns["structure_loss"], columns["structure_r"]
     middle = float(np.median(r[found]))
     said = (
-        f"Of the structure, {number(100 * float(np.median(loss[found])), 2)} % of the energy went with them in the "
-        f"median and {number(100 * float(loss[found].max()), 2)} % at most; what was removed and what is left "
-        f"correlate with r = {number(middle, 2)}"
+        f"Of the energy of the structure {percent(float(np.median(loss[found])))} went with them in the median and "
+        f"{percent(float(loss[found].max()))} at most; what was removed and what is left correlate with "
+        f"r = {number(middle, 2)} in the median"
     )
     lossy = [int(k) for k in np.flatnonzero(found & (loss > MOST_LOSS))]
     troubles = [f"slices {index_ranges(lossy)} lost more than {100 * MOST_LOSS:g} %"] if lossy else []
@@ -124,7 +125,7 @@ def verdict(notes: Notes) -> tuple[str, bool]:
         troubles.append(f"|r| is above {MOST_R:g}")
     if troubles:
         return f"{said}. Look at it: {' and '.join(troubles)}, so structure may have been taken for curtains.", False
-    return f"{said}: fine (at most {100 * MOST_LOSS:g} % on any slice, |r| below {MOST_R:g}).", True
+    return f"{said}: fine (up to {100 * MOST_LOSS:g} % on any slice and |r| up to {MOST_R:g} are).", True
 
 
 def strongest(notes: Sequence[Notes], n: int, bad: Sequence[int] = ()) -> int | None:
@@ -135,6 +136,17 @@ def strongest(notes: Sequence[Notes], n: int, bad: Sequence[int] = ()) -> int | 
             usable = [k for k in range(n) if index[k] > 1 and k not in bad]
             return max(usable, key=lambda k: float(index[k]), default=None)
     return None
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, two digits of it.
+
+    Examples
+    --------
+    >>> percent(0.0123), percent(0.00001), percent(0.0)
+    ('1.2 %', '< 0.01 %', '0 %')
+    """
+    return "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %"
 
 
 def degrees(angle: float) -> str:
@@ -170,7 +182,8 @@ def _directions(columns: dict[str, Float], found: NDArray[np.bool_]) -> str:
 def _index_chart(index: Float, unit: str) -> Html:
     """Stripe index by slice on a logarithmic scale."""
     shown, slices = np.log10(np.maximum(index, _LEAST_INDEX)), np.arange(len(index))
-    levels = [Mark(float(np.log10(v)), f"{'≤ ' if v == _LEAST_INDEX else ''}{v:g}") for v in _LEVELS]
+    named = _LEVELS if index.max() < _LEVELS[-1] else _DECADES
+    levels = [Mark(float(np.log10(v)), f"≤ {v:g}" if v == _LEAST_INDEX else number(v)) for v in named]
     lines = [
         Line("stripe index", slices, shown, 0),
         Line("1: curtains above, left alone below", slices, np.zeros(len(index)), 1, dashed=True),
