@@ -120,7 +120,10 @@ def verdict(notes: Notes) -> tuple[str, bool]:
         f"r = {number(middle, 2)} in the median"
     )
     lossy = [int(k) for k in np.flatnonzero(found & (loss > MOST_LOSS))]
-    troubles = [f"slices {index_ranges(lossy)} lost more than {100 * MOST_LOSS:g} %"] if lossy else []
+    troubles = []
+    if lossy:
+        named = f"slice{'s' if len(lossy) > 1 else ''} {index_ranges(lossy)}"
+        troubles.append(f"{named} lost more than {100 * MOST_LOSS:g} %")
     if abs(middle) > MOST_R:
         troubles.append(f"|r| is above {MOST_R:g}")
     if troubles:
