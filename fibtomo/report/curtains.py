@@ -147,9 +147,9 @@ def percent(share: float) -> str:
     Examples
     --------
     >>> percent(0.0123), percent(0.00001), percent(0.0)
-    ('1.2 %', '< 0.01 %', '0 %')
+    ('1.2 %', 'under 0.01 %', '0 %')
     """
-    return "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %"
+    return "under 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %"
 
 
 def degrees(angle: float) -> str:

@@ -46,7 +46,7 @@ def test_directions(angle, second, words):
     ("loss", "r", "fine", "words"),
     [
         (0.0012, 0.02, True, "0.12 % went with them"),
-        (0.00001, [0.4, -0.02, 0.01], True, "< 0.01 % went"),
+        (0.00001, [0.4, -0.02, 0.01], True, "under 0.01 % went"),
         ([0.001, 0.02, 0.001], 0.0, False, "slice 1 lost more than 1 %"),
         ([0.03, 0.02, 0.001], 0.0, False, "slices 0–1 lost more than 1 %"),
         (0.0, -0.06, False, "|r| is above 0.05"),
