@@ -21,6 +21,8 @@ Angle = float | tuple[float, float] | Literal["auto"]
 MAX_ANGLE_DEG = 45.0
 LEAST_ROCKING_DEG = 0.75
 """Two directions nearer to each other are taken for one."""
+SUSPECT = 4.0
+"""Standard deviations from which a direction is looked into; the gate decides what runs along it."""
 SURE_INDEX = 2.0
 """Stripe index from which a named filter is believed altogether; "gradient" weighs its octaves itself."""
 
@@ -167,8 +169,11 @@ def find_curtains(plane: Array, method: Method, angle_deg: Angle, length_px: flo
 
     plane = plane.astype(namespace(plane).float32)
     given = [] if angle_deg == "auto" else list(angle_deg) if isinstance(angle_deg, tuple) else [angle_deg]
-    slopes = [float(np.tan(np.radians(a))) for a in given] or [stripe_slope(plane)]
+    slopes = [float(np.tan(np.radians(a))) for a in given] or [stripe_slope(plane, significance=SUSPECT)]
     first = look(plane, slopes[0])
+    if first.index <= 1 and not given and slopes[0] != 0:  # a direction was suspected in vain
+        slopes = [0.0]
+        first = look(plane, 0.0)
     if first.index > 1 and not given:
         slopes += _second_slope(plane - first.field, slopes[0])
     field, index = first.field, first.index
@@ -185,7 +190,7 @@ def find_curtains(plane: Array, method: Method, angle_deg: Angle, length_px: flo
 
 def _second_slope(rest: Array, slope: float) -> list[float]:
     """Direction of the curtains that a rocking stage leaves beside those of `slope`, if it stands out."""
-    other = stripe_slope(rest)
+    other = stripe_slope(rest, significance=SUSPECT)
     return [other] if other != 0 and abs(other - slope) > np.tan(np.radians(LEAST_ROCKING_DEG)) else []
 
 

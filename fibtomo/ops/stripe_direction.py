@@ -11,11 +11,12 @@ from fibtomo.ops.stripe_steps import MIN_SIDE_PX, Gradients
 Array = Any
 
 
-def stripe_slope(plane: Array, max_angle_deg: float = 15.0, step_deg: float = 0.25) -> float:
+def stripe_slope(plane: Array, max_angle_deg: float = 15.0, step_deg: float = 0.25, significance: float = 6.0) -> float:
     """Return the lean of the stripes in columns per row; 0 where no direction stands out.
 
     The power of the horizontal steps, structure left out, is summed along lines through the centre of the Fourier
-    plane; stripes of one direction lie on one such line.
+    plane; stripes of one direction lie on one such line. The highest sum counts if it exceeds their median by so many
+    standard deviations (`significance`) of all of them.
     """
     xp = namespace(plane)
     ny, nx = plane.shape
@@ -28,7 +29,7 @@ def stripe_slope(plane: Array, max_angle_deg: float = 15.0, step_deg: float = 0.
     slopes = np.tan(np.radians(np.arange(-max_angle_deg, max_angle_deg + step_deg / 2, step_deg)))
     lines = _power_on_lines(steps, slopes)
     level = xp.maximum(xp.median(lines, axis=0), xp.finfo(xp.float32).tiny)
-    return _peak(to_host((lines / level).mean(axis=1)), slopes)
+    return _peak(to_host((lines / level).mean(axis=1)), slopes, significance)
 
 
 def _power_on_lines(a: Array, slopes: np.ndarray[Any, Any]) -> Array:
@@ -45,12 +46,12 @@ def _power_on_lines(a: Array, slopes: np.ndarray[Any, Any]) -> Array:
     return near + part * (power[low + 1, columns] - near)
 
 
-def _peak(score: np.ndarray[Any, Any], slopes: np.ndarray[Any, Any]) -> float:
+def _peak(score: np.ndarray[Any, Any], slopes: np.ndarray[Any, Any], significance: float) -> float:
     """Position of the largest score, refined by a parabola; 0 if it does not stand out."""
     centre = np.median(score)
     spread = 1.4826 * np.median(np.abs(score - centre))
     k = int(np.argmax(score))
-    if not score[k] > centre + 6 * spread:
+    if not score[k] > centre + significance * spread:
         return 0.0
     if not 0 < k < len(score) - 1:
         return float(slopes[k])
