@@ -17,7 +17,7 @@ from fibtomo.ops.curtaining import remove_curtaining
 Plane = np.ndarray
 Filter = Callable[[Plane], Plane]
 OURS = ("auto", "vsnr", "general", "wedge", "wavelet_fft")
-SLOW = ("pyvsnr", "destripe", "algotom filtering", "wavelet-FFT, oracle")
+SLOW = ("destripe", "wavelet-FFT, oracle")
 
 
 def column_mean(plane: Plane) -> Plane:
