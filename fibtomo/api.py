@@ -17,6 +17,7 @@ from fibtomo.io.doubts import weighed
 from fibtomo.io.facts import is_stated
 from fibtomo.io.open import open_stack
 from fibtomo.io.stack import Stack
+from fibtomo.pipeline.blended import blended
 from fibtomo.pipeline.config import InputConfig, PipelineConfig, load_pipeline
 from fibtomo.pipeline.execute import DEFAULT_BUDGET, RunOptions, execute, preflight
 from fibtomo.pipeline.outputs import write_outputs
@@ -214,14 +215,19 @@ def prepare_pipeline(
 def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any], *, look: bool = False) -> Any:
     """Open the input of a run; what the caller says, now or of an open stack, outranks what the pipeline file says.
 
-    Guesses that either of them accepts are accepted. With `look`, see `look_at`.
+    Guesses that either of them accepts are accepted. A channel "A+B" is the `blended` one. With `look`, see `look_at`.
     """
     facts = {k: v for k, v in stated.model_dump().items() if v is not None and not _said_before(source, k)}
     accepted = (*facts.get("accept_guess", ()), *_names(overrides.get("accept_guess") or ()))
     facts.update({k: v for k, v in overrides.items() if v is not None})
     if accepted:
         facts["accept_guess"] = accepted
+    first, blend, second = str(facts.get("channel") or "").partition("+")
+    if blend:
+        facts["channel"] = first
     opened = source if isinstance(source, SliceSource) and not facts else open_stack(source, **facts)
+    if blend and isinstance(opened, Stack):
+        opened = blended(opened, second)
     return look_at(opened) if look and isinstance(opened, Stack) else opened
 
 

@@ -85,7 +85,9 @@ def stack_options(
     accept_guess: Annotated[
         list[str] | None, _fact("--accept-guess", metavar="NAME", help="Let a guessed fact stand, as slice_nm.")
     ] = None,
-    channel: Annotated[str | None, _fact("--channel", help="Detector, where there are several.")] = None,
+    channel: Annotated[
+        str | None, _fact("--channel", help="Detector, where there are several; A+B blends two for least noise.")
+    ] = None,
     dataset: Dataset = None,
     shape: Annotated[
         tuple[int, int, int] | None, _fact("--shape", metavar="Z Y X", help="Shape of raw voxels without a header.")

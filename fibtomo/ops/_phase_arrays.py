@@ -33,13 +33,6 @@ def turned_labels(labels: Array) -> Array:
     return namespace(labels).ascontiguousarray(labels.T)
 
 
-def label_sums(labels: Array, phases: int, band_rows: int) -> tuple[Array, Array]:
-    """Labelled pixels (band, x) of each run of rows, and the sum of their labels."""
-    xp = namespace(labels)
-    known = (labels < phases).astype(xp.float32)
-    return _band_sums(known, band_rows), _band_sums(known * labels, band_rows)
-
-
 def cell_sums(
     u: Array, labels: Array, stripe: Array, gain: Array, grey: Array, cut: Array, band_rows: int, cell: int
 ) -> tuple[Array, Array]:

@@ -87,21 +87,6 @@ def turned_labels(labels: Array) -> Array:
 
 
 @_compiled
-def label_sums(labels: Array, phases: int, band_rows: int) -> tuple[Array, Array]:
-    """Labelled pixels (band, x) of each run of rows, and the sum of their labels."""
-    ny, nx = labels.shape
-    bands = -(-ny // band_rows)
-    pixels, total = np.zeros((bands, nx), np.float32), np.zeros((bands, nx), np.float32)
-    for y in range(ny):
-        label, count, sums = labels[y], pixels[y // band_rows], total[y // band_rows]
-        for x in range(nx):
-            known = np.float32(label[x] < phases)
-            count[x] += known
-            sums[x] += known * label[x]
-    return pixels, total
-
-
-@_compiled
 def cell_sums(
     u: Array, labels: Array, stripe: Array, gain: Array, grey: Array, cut: Array, band_rows: int, cell: int
 ) -> tuple[Array, Array]:

@@ -106,7 +106,7 @@ def affine_to_common(
     gain, shift, outliers = np.ones(n), np.zeros(n), np.zeros(n)
     peaks = Peaks(np.zeros(phases), np.ones(phases))
     for _ in range(rounds):
-        peaks = _common_peaks(_pooled(histograms, gain, shift), phases)
+        peaks = common_peaks(_pooled(histograms, gain, shift), phases)
         for start in range(0, n, 256):
             part = slice(start, start + 256)
             matched = _match(histograms.rows(part), peaks, gain[part], shift[part], offset)
@@ -122,7 +122,7 @@ def _pooled(h: Histograms, gain: Float, shift: Float) -> Histograms:
     return Histograms(total[None], edges[:1], edges[1:2] - edges[:1])
 
 
-class _Mixture:
+class Mixture:
     """Gaussian peaks and a flat component, for n histograms at once in arrays (n, phase, bin)."""
 
     def __init__(self, h: Histograms, phases: int) -> None:
@@ -146,13 +146,15 @@ class _Mixture:
         return r * np.clip(1 - (u / CORE_SIGMA) ** 2, 0, None) ** 2
 
 
-def _common_peaks(pooled: Histograms, phases: int, iterations: int = 100) -> Peaks:
-    """Peaks of one histogram, by expectation-maximisation on their cores."""
-    fit = _Mixture(pooled, phases)
+def common_peaks(pooled: Histograms, phases: int, iterations: int = 100, start: Peaks | None = None) -> Peaks:
+    """Peaks of one histogram, by expectation-maximisation on their cores, from where quantiles or `start` put them."""
+    fit = Mixture(pooled, phases)
     x, share, width = fit.x[0, 0], fit.share[0, 0], float(pooled.width[0])
     spread = max(float(np.sqrt(share @ (x - share @ x) ** 2)), width)
     mean = np.interp((np.arange(phases) + 0.5) / phases, np.cumsum(share), x) + 1e-3 * spread * np.arange(phases)
     sigma = np.full(phases, spread / phases)
+    if start is not None:
+        mean, sigma = start.mean.copy(), start.sigma.copy()
     for _ in range(iterations):
         core = fit.cores(mean[None], sigma[None])[0]
         mass = np.maximum(core.sum(axis=1), 1e-12)
@@ -167,7 +169,7 @@ def _match(
     h: Histograms, peaks: Peaks, gain: Float, shift: Float, offset: bool, iterations: int = 40
 ) -> tuple[Float, Float, Float]:
     """Affine map of each histogram with the peaks' relative positions held, and the share that fits no peak."""
-    fit = _Mixture(h, len(peaks.mean))
+    fit = Mixture(h, len(peaks.mean))
     for _ in range(iterations):
         core = fit.cores(gain[:, None] * peaks.mean + shift[:, None], gain[:, None] * peaks.sigma)
         trust = core.sum(axis=2) / peaks.sigma**2

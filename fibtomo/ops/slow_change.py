@@ -12,7 +12,7 @@ ORDER = 3
 """Order of the polynomial in y and x."""
 SHADOW_PX = (15.0, 45.0)
 """Decay lengths of what falls off from the left and right edge."""
-COARSE = 64
+COARSE = 16
 """Cells along y, at most, that the fit sees."""
 STANDS_OUT = 10.0
 """Ratio of variances (per degree of freedom) from which the plane is shaded across the stripes."""

@@ -24,6 +24,8 @@ COHERENCE = 0.3
 CONFIRMED = (0.4, 0.7)
 """Share of the power that the phases tell and the steps tell too: below the first it is structure, above the second
 stripes. Measured: 0.9 to 1 with curtains, below 0.4 where phases hold grains."""
+BACKED = (0.05, 0.3)
+"""The same for what the steps tell, where there are phases: layers along the beam are steps and no part of a phase."""
 AGREEMENT_LENGTHS = 1.5
 """Neighbourhood along the stripes, in lengths of their smoothing, in which the two estimates are compared."""
 AGREEMENT_PX = 8.0
@@ -53,7 +55,9 @@ class Profiles:
     best_null: Array | None = None
 
 
-def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> tuple[Array, float]:
+def keep_stripes(
+    steps: Profiles, phases: Profiles | None, length_px: float, witness: Array | None = None
+) -> tuple[Array, float]:
     """Profiles (band, x) with each octave scaled to its share of stripes; also the stripe index.
 
     An octave of an estimate passes when its power exceeds that of the null (spectral subtraction), and when the excess
@@ -67,18 +71,25 @@ def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> 
         Estimates from the grey steps and from the phases of one plane.
     length_px
         Standard deviation of the smoothing along the stripes.
+    witness
+        (band, x) another estimate, in which what the steps tell must be found again.
     """
     spectrum = _cosines(steps.bands)
     one = _verdict(spectrum, _cosines(steps.null), length_px)
     if phases is None or phases.best is None:
-        kept, index = _profiles_of(_weighted_octaves(spectrum, one.gain)), one.index
+        gain, index = one.gain, one.index
+        if witness is not None:
+            backed = _confirmed(spectrum, _cosines(witness), len(gain), BACKED)
+            gain, index = gain * backed, index * float(backed.max())
+        kept = _profiles_of(_weighted_octaves(spectrum, gain))
     else:
         plain, best = _cosines(phases.bands), _cosines(phases.best)
         two = _verdict(plain, _cosines(phases.null), length_px).limited(best, _cosines(phases.best_null))
         octaves = min(len(one.gain), len(two.gain))
-        confirmed = _confirmed(plain, spectrum, octaves)
+        confirmed = _confirmed(plain, spectrum, octaves, CONFIRMED)
+        backed = _confirmed(spectrum, plain, octaves, BACKED)
         blur = _octave_means(plain - best, plain - best)[0][:octaves]
-        gains = one.gain[:octaves], two.gain[:octaves] * confirmed
+        gains = one.gain[:octaves] * backed, two.gain[:octaves] * confirmed
         trust = gains[0] / (one.floor[:octaves] + blur + TINY), gains[1] / (two.floor[:octaves] + TINY)
         share = trust[1] / np.maximum(trust[0] + trust[1], TINY)
         alone = _weighted_octaves(spectrum, gains[0])
@@ -86,12 +97,12 @@ def keep_stripes(steps: Profiles, phases: Profiles | None, length_px: float) -> 
         seen = _weighted_octaves(spectrum, gains[1])
         told = _weighted_octaves(plain, gains[1])
         alone, both, seen, told = (_profiles_of(a) for a in (alone, both, seen, told))
-        kept = alone + _agreement(told, seen, length_px) * (both - alone)
-        index = max(one.index, two.index * float(confirmed.max()))
+        kept = alone + agreement(told, seen, length_px) * (both - alone)
+        index = max(one.index * float(backed.max()), two.index * float(confirmed.max()))
     return kept, index
 
 
-def _agreement(told: Array, seen: Array, length_px: float) -> Array:
+def agreement(told: Array, seen: Array, length_px: float) -> Array:
     """How far (band, x) profiles are found again in others nearby, 0 to 1; a grain inside a phase is not."""
     smooth = ndimage(told).gaussian_filter
     near = (AGREEMENT_LENGTHS * length_px / BAND_ROWS, AGREEMENT_PX)
@@ -104,12 +115,12 @@ def _agreement(told: Array, seen: Array, length_px: float) -> Array:
     return namespace(told).clip((share - CONFIRMED[0]) / (CONFIRMED[1] - CONFIRMED[0]), 0, 1)
 
 
-def _confirmed(spectrum: Array, witness: Array, octaves: int) -> Float:
+def _confirmed(spectrum: Array, witness: Array, octaves: int, between: tuple[float, float]) -> Float:
     """Whether (octave,) the power of a spectrum is found again in that of a witness, 0 to 1."""
     common, count = _octave_means(spectrum, witness)
     power = _octave_means(spectrum, spectrum)[0]
     share = common[:octaves] / np.maximum(power[:octaves], TINY)
-    return np.clip((_with_neighbours(share, count[:octaves]) - CONFIRMED[0]) / np.ptp(CONFIRMED), 0, 1)
+    return np.clip((_with_neighbours(share, count[:octaves]) - between[0]) / (between[1] - between[0]), 0, 1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Stripe profiles from how far the pixels inside the phases lie off the greys of the phases."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +11,7 @@ from fibtomo.backend.array import is_cupy, like, namespace, to_host
 from fibtomo.ops.grey_valleys import valleys
 from fibtomo.ops.slow_change import slow_change
 from fibtomo.ops.stripe_frame import BAND_ROWS, loops, rows_of_bands
-from fibtomo.ops.stripe_gate import Profiles
+from fibtomo.ops.stripe_gate import Profiles, agreement
 from fibtomo.ops.stripe_steps import half_gaussian
 
 Array = Any
@@ -23,8 +22,8 @@ SMOOTHINGS_PX = (1.0, 2.0)
 BINS = 128
 DEPTH, SURE_DEPTH = 0.5, 0.25
 """How deep the histogram must be between phases: their nulls judge what they tell, but layers must be sure."""
-SAMPLES = 1 << 16
-"""About as many pixels as show the phases in a histogram."""
+SAMPLED_ROWS = 64
+"""Rows, evenly spread, that show the phases in a histogram and the scatter of their greys."""
 OUTSIDE = 255
 """Label of pixels that belong to no phase for sure: edges, outliers, what lies outside the plane."""
 CUT = 4.0
@@ -33,10 +32,13 @@ CUT_SHARE = 0.3
 """They are kept up to this share of the difference between phases, however little these scatter."""
 FEWEST = 100
 """Samples of a phase that tell its grey."""
-SAME = 0.5
-"""Correlation with the phases from which suspected stripes are the phases."""
-FAR = 4.0
-"""Phases differ by so many standard deviations of the noise before stripes may be taken for them."""
+LEAST_SIGMA = 1e-3
+"""Scatter of noise-free phases, as a share of the difference between phases."""
+FLAT = 0.25
+"""No phase is taken to be surer than this share of the scatter of the least sure; one that does not scatter at all is
+clipped and tells nothing."""
+LONG = 1.0
+"""Smoothing along the stripes, in lengths, of what is taken off before the null is measured: grains must stay in it."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -96,15 +98,16 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     if labelled is None:
         return None
     labels, phases, smooth = labelled
-    gain = np.ones(phases)
-    best = bands
+    gain, best = np.ones(phases), bands
     for _ in range(ROUNDS):
         found = _Residuals.of(u, labels, phases, best, gain, width_px)
         if found is None:
             return None
         gain = found.gains(best)
         along, best = found.profiles(gain, best, length_px)
-    stripes = _scaled(rows_of_bands(best, len(u)), smooth, found.grey, gain)
+    sure = bands + agreement(along, bands, length_px) * (best - bands)
+    long = loops(u).smoothed_bands(sure, like(u, half_gaussian(LONG * length_px / BAND_ROWS)[0]))
+    stripes = _scaled(rows_of_bands(long, len(u)), smooth, found.grey, gain)
     turned, across = namespace(u).ascontiguousarray((u - stripes).T), _loops(u).turned_labels(labels)
     none = namespace(u).zeros_like(bands, shape=(-(-turned.shape[0] // BAND_ROWS), turned.shape[1]))
     even = np.ones(phases)
@@ -116,35 +119,25 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     return PhaseStripes(profiles, smooth, found.grey, gain)
 
 
-def upright_phases(u: Array, spans: Array, bands: Array) -> bool:
-    """Whether the suspected stripes (band, x) are the phases themselves: layers or columns that run along them."""
-    none = namespace(u).zeros_like(bands)
+def first_profiles(u: Array, spans: Array, none: Array, length_px: float, width_px: float) -> Array | None:
+    """Profiles (band, x) from phases that are told apart before anything is taken off; ``None`` where they are not.
+
+    They bear witness for the grey steps: layers along the beam are steps, but no part of a phase.
+
+    Parameters
+    ----------
+    u, spans, length_px, width_px
+        See `phase_profiles`.
+    none
+        (band, x) zeros.
+    """
     labelled = _labels(u, spans, none, SURE_DEPTH)
     if labelled is None:
-        return False
+        return None
     labels, phases, _ = labelled
-    if not _far_apart(u, labels, phases):
-        return False
-    pixels, phase = _loops(u).label_sums(labels, phases, BAND_ROWS)
-    total = float(pixels.sum())
-    if total == 0:
-        return False
-    a = phase - pixels * (float(phase.sum()) / total)
-    b = bands - float((bands * pixels).sum()) / total
-    spread = float((a * a / namespace(u).maximum(pixels, 1)).sum()) * float((pixels * b * b).sum())
-    return float((a * b).sum()) ** 2 > SAME**2 * spread > 0
-
-
-def _far_apart(u: Array, labels: Array, phases: int) -> bool:
-    """Whether neighbouring phases differ by more than the contrast that curtains reach over the noise."""
-    every = max(1, round((u.size / SAMPLES) ** 0.5))
-    grey, label = to_host(u[::every]), to_host(labels[::every])
-    members = [grey[label == k] for k in range(phases)]
-    if not all(len(m) >= FEWEST for m in members):
-        return False
-    centre = [float(np.median(m)) for m in members]
-    noise = min(1.4826 * float(np.median(np.abs(m - c))) for m, c in zip(members, centre, strict=True))
-    return min(b - a for a, b in pairwise(centre)) > FAR * noise
+    even = np.ones(phases)
+    found = _Residuals.of(u, labels, phases, none, even, width_px)
+    return None if found is None else found.profiles(even, none, length_px)[0]
 
 
 def _loops(a: Array) -> ModuleType:
@@ -157,9 +150,13 @@ def _loops(a: Array) -> ModuleType:
     return _phase_kernels
 
 
+def _row_step(u: Array) -> int:
+    return max(1, len(u) // SAMPLED_ROWS)
+
+
 def _labels(u: Array, spans: Array, bands: Array, depth: float) -> tuple[Array, int, Array] | None:
     """Phase (y, x) of each pixel well inside one, the number of phases, and the smoothed greys."""
-    every = max(1, round((u.size / SAMPLES) ** 0.5))
+    every = _row_step(u)
     for sigma in SMOOTHINGS_PX:
         smooth = _loops(u).smoothed(u, bands, BAND_ROWS, like(u, half_gaussian(sigma)[0]))
         part = to_host(smooth[::every])
@@ -193,7 +190,7 @@ class _Residuals:
     ) -> "_Residuals | None":
         """Sums over the bands of `u`, outliers and the slow change of each phase over the plane left out."""
         over = _loops(u)
-        every = max(1, round((u.size / SAMPLES) ** 0.5))
+        every = _row_step(u)
         rows = np.arange(0, len(u), every) // BAND_ROWS
         label = to_host(labels[::every])
         members = [label == k for k in range(phases)]
@@ -212,9 +209,11 @@ class _Residuals:
         slow = slow_change(*cells, stripes, cell, SLOW_WIDTHS * width_px, u.shape[1])
         off = [sample[m] - grey[k] - slow[k][rows][m] for k, m in enumerate(members)]
         sigma = np.array([1.4826 * np.median(np.abs(o - np.median(o))) for o in off])
+        if not sigma.any():
+            sigma[:] = LEAST_SIGMA * gap
         cut = np.maximum(CUT * sigma, CUT_SHARE * gap).astype(np.float32)
         count, total = over.class_sums(u, labels, bands, g, centre, like(u, cut), like(u, slow), BAND_ROWS)
-        return cls(count, total, grey.astype(np.float64), np.maximum(sigma, 1e-3 * gap))
+        return cls(count, total, grey.astype(np.float64), sigma)
 
     def gains(self, bands: Array) -> Float:
         """How strongly each phase shows the stripes `bands`, mean 1; all 1 where that cannot be told."""
@@ -234,7 +233,9 @@ class _Residuals:
     def profiles(self, gain: Float, prior: Array, length_px: float) -> tuple[Array, Array]:
         """Profiles (band, x) smoothed along the bands by a Gaussian, and by a filter that lets stripes begin."""
         xp, over = namespace(prior), _loops(prior)
-        trust = (self.sigma.min() / self.sigma) ** 2
+        seen = self.sigma > 0
+        noise = max(float(self.sigma[seen].min()), FLAT * float(self.sigma.max()))
+        trust = np.where(seen, noise / np.maximum(self.sigma, noise), 0.0) ** 2
         w = like(prior, (trust * gain**2).astype(np.float32))[:, None, None]
         t = like(prior, (trust * gain).astype(np.float32))[:, None, None]
         weight, total = (w * self.count).sum(axis=0) + FAITH, (t * self.total).sum(axis=0) + FAITH * prior
@@ -242,5 +243,5 @@ class _Residuals:
         plain = loops(prior).smoothed_bands(total, taps) / loops(prior).smoothed_bands(weight, taps)
         typical = float(weight.mean())
         stiffness = STIFFNESS * (length_px / BAND_ROWS) ** 2 * typical
-        best = over.broken_smooth(weight, total, stiffness, BREAK * float(self.sigma.min()) / typical**0.5)
+        best = over.broken_smooth(weight, total, stiffness, BREAK * noise / typical**0.5)
         return plain.astype(xp.float32), best

@@ -50,6 +50,7 @@ class Gradients:
         if stripe is not None:
             gx = gx - to_host(stripe[:, ::every])[np.arange(0, ny, every) // BAND_ROWS]
         square = gx**2 + gy**2
+        square = square[square > 0] if square.any() else square  # nothing varies where the detector clips
         variance = float(np.median(square)) / 1.3863
         for _ in range(4):
             quiet = square[square < 6.25 * variance]

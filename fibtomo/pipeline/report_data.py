@@ -58,6 +58,7 @@ def report_data(
         refinement=record["tables"].get("refinement"),
         thickness=record["tables"].get("thickness"),
         face=record["tables"].get("face"),
+        charging=record["tables"].get("charging"),
         slice_files=record["input"]["files"],
         slice_nm=record["input"]["slice_nm"],
         pixel_nm=record["input"].get("pixel_nm"),
@@ -125,6 +126,9 @@ def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}
+    charging = tables.get("charging")
+    if charging is not None:
+        kept["charging"] = {name: charging[name] for name in ("notes", "pixels", "saturated", "plane_pixels", "mode")}
     warp = tables.get("warp", {})
     if "notes" in warp:
         largest = float(np.abs(np.asarray(warp["nodes_px"])).max(initial=0.0))

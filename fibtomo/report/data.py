@@ -32,6 +32,8 @@ class ReportData:
         Table of the stage ``thickness.estimate``: ``slice_z_nm``, ``sigma_nm``, ``doubled``, ``missing_before``, …
     face
         Table of the stage ``face.find``: ``box_px``, ``crop``, ``surface_row_px``, ``surface_slope``, ``notes``.
+    charging
+        Table of the stage ``intensity.charging``: ``notes``, ``pixels`` faulty per slice, ``plane_pixels``, ``mode``.
     slice_files
         File name of each slice.
     slice_nm
@@ -75,6 +77,7 @@ class ReportData:
     refinement: dict[str, Any] | None = None
     thickness: dict[str, Any] | None = None
     face: dict[str, Any] | None = None
+    charging: dict[str, Any] | None = None
     slice_files: list[str] | None = None
     slice_nm: float | None = None
     pixel_nm: tuple[float, float] | None = None

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from fibtomo.errors import OutputError
-from fibtomo.report import evidence, face, gallery, motion, sections, thickness
+from fibtomo.report import charging, evidence, face, gallery, motion, sections, thickness
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Html, tag
 
@@ -52,6 +52,7 @@ def build(data: ReportData) -> str:
         [tag("p", problem, class_="problem") for problem in found.problems],
         gallery.orthogonal(found),
         gallery.corrections(found),
+        charging.charging(data),
         motion.drift(data),
         thickness.thickness(data),
         face.face(data),

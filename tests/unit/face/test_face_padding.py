@@ -8,7 +8,7 @@ import fibtomo
 from fibtomo.ops.curtaining import remove_curtaining
 from fibtomo.ops.face import find_face
 from fibtomo.ops.face_measure import measure_faces
-from fibtomo.ops.intensity import apply_shading
+from fibtomo.ops.shading import apply_shading
 from fibtomo.pipeline.config import PipelineConfig, load_pipeline
 
 

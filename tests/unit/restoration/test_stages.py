@@ -8,6 +8,7 @@ STAGES = [
     ("intensity.flicker", {"window_slices": 5}),
     ("intensity.shading", {}),
     ("intensity.shading", {"method": "n4"}),
+    ("intensity.normalise", {}),
     ("curtain.remove", {}),
     ("curtain.remove", {"method": "wavelet_fft", "angle_deg": 2.0}),
     ("denoise.median", {"size_slices": 5}),

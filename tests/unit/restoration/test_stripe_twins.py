@@ -40,7 +40,6 @@ PHASES = {
     "smoothed": ("u", "stripe", ROWS, "smooth"),
     "pure_labels": ("u", "grey", "spans", 1, 255),
     "turned_labels": ("labels",),
-    "label_sums": ("labels", 3, ROWS),
     "cell_sums": ("u", "labels", "stripe", "gain", "grey", "cut", ROWS, 10),
     "class_sums": ("u", "labels", "stripe", "gain", "grey", "cut", "slow", ROWS),
     "broken_smooth": ("positive", "stripe", 6.0, 0.1),
