@@ -177,6 +177,8 @@ def preview(
     from fibtomo.core.stage import Kind
     from fibtomo.io.open import open_stack
     from fibtomo.pipeline.preview import preview as make_preview
+    from fibtomo.pipeline.results import CURTAINS
+    from fibtomo.report.curtains import slice_line
     from fibtomo.report.pictures import before_after, overlay, save_png, stretch
 
     stack = open_stack(source, **stated)
@@ -199,7 +201,11 @@ def preview(
         after = overlay(stretch(before), after)
     voxel = stack.spec.voxel_nm
     pixel = voxel[1:] if voxel and after.shape[:2] == before.shape else None
-    save_png(out, before_after(before, after, titles=("before", names, "removed"), voxel_nm=pixel))
+    removed = "removed" if len(calls) < 2 else "before minus after of all"
+    save_png(out, before_after(before, after, titles=("before", names, removed), voxel_nm=pixel))
+    for role, notes in made.tables.items():
+        if role.startswith(CURTAINS) and len(notes["index"]) == len(made.before):
+            console.print(slice_line(notes, z - made.z0, z))
     console.print(f"{names} on slice {z}: {out}")
 
 

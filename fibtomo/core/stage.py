@@ -130,7 +130,8 @@ class StageDef:
     produces
         Role of the table that `combine` returns.
     notes
-        Role of the table of ``ctx.notes``, over all slices, of a SLICE or SLAB stage.
+        Role of the table of ``ctx.notes``, over all slices, of a SLICE or SLAB stage; the second stage of a pipeline
+        that notes the same has the role with "_2" added.
     requires, optional
         Roles of earlier tables that must, or may, be there.
     late
@@ -192,6 +193,8 @@ def register(definition: StageDef) -> StageDef:
         raise PipelineError(f"stage '{d.name}' measures but names no table it produces")
     if d.kind is Kind.WARP and (d.out_spec is None or d.source_range is None):
         raise PipelineError(f"stage '{d.name}' is a WARP without out_spec and source_range")
+    if d.notes is not None and (d.apply is None or d.kind is Kind.WARP):
+        raise PipelineError(f"stage '{d.name}' takes notes of slices but is no SLICE or SLAB stage with apply")
     _REGISTRY[d.name] = d
     return d
 

@@ -12,6 +12,8 @@ from fibtomo.io.stack import Stack
 from fibtomo.napari_plugin.layers import LayerTuple, contrast, display_scale, label_style, placed, surface_layer
 from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.preview import Preview, preview
+from fibtomo.pipeline.results import CURTAINS
+from fibtomo.report.curtains import slice_line
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Trial:
         The slices, and the number of the first of them.
     before, after
         What came into the stage and what came out.
+    z
+        The slice in view.
     """
 
     call: Call
@@ -33,6 +37,7 @@ class Trial:
     z0: int
     before: Preview
     after: Preview
+    z: int
 
 
 def try_last(stack: Stack, calls: Sequence[Call], z: int, slices: int) -> Trial:
@@ -48,7 +53,7 @@ def try_last(stack: Stack, calls: Sequence[Call], z: int, slices: int) -> Trial:
     slab = open_stack(stack, slices=(z0, min(n, z0 + slices)))
     before = preview(slab, list(calls[:-1]), 0, len(slab))
     after = preview(slab, list(calls), 0, len(slab))
-    return Trial(calls[-1], slab, z0, before, after)
+    return Trial(calls[-1], slab, z0, before, after, z)
 
 
 def trial_layers(trial: Trial) -> list[LayerTuple]:
@@ -100,8 +105,18 @@ def trial_sentence(trial: Trial) -> str:
     """Tell in one line what was tried and what the stage measured."""
     last = trial.z0 + len(trial.slab) - 1
     where = f"{trial.call.name} on slices {trial.z0} to {last}"
-    found = _findings(trial.after.tables.get(trial.call.stage.produces or "", {}))
+    found = _findings(trial.after.tables.get(trial.call.stage.produces or "", {})) or _noted(trial)
     return f"{where}: {found}" if found else where
+
+
+def _noted(trial: Trial) -> str:
+    """What the stage noted of the slice in view, and on how many others it found the same."""
+    noted = [name for name in trial.after.tables if name not in trial.before.tables and name.startswith(CURTAINS)]
+    if trial.call.stage.notes != CURTAINS or not noted:
+        return ""
+    table = trial.after.tables[noted[-1]]
+    many, n = int(np.sum(np.asarray(table["index"]) > 1)), len(table["index"])
+    return f"{slice_line(table, trial.z - trial.z0, trial.z)} (curtains on {many} of the {n} slices)"
 
 
 def _findings(table: Table) -> str:

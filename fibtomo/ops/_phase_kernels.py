@@ -95,15 +95,23 @@ def cell_sums(
     phases = len(grey)
     count = np.zeros((phases, stripe.shape[0], -(-nx // cell)), np.float32)
     total = np.zeros_like(count)
+    pixels, sums = np.zeros(256, np.float32), np.zeros(256, np.float32)
     for y in range(ny):
-        row, label, bands = u[y], labels[y], stripe[y // band_rows]
-        for x in range(nx):
-            k = label[x]
-            if k < phases:
-                off = row[x] - grey[k] - gain[k] * bands[x]
-                if abs(off) < cut[k]:
-                    count[k, y // band_rows, x // cell] += 1
-                    total[k, y // band_rows, x // cell] += off
+        band = y // band_rows
+        row, label, bands = u[y], labels[y], stripe[band]
+        for c in range(count.shape[2]):
+            pixels[:phases] = 0
+            sums[:phases] = 0
+            for x in range(c * cell, min((c + 1) * cell, nx)):
+                k = label[x]
+                if k < phases:
+                    off = row[x] - grey[k] - gain[k] * bands[x]
+                    near = np.float32(abs(off) < cut[k])
+                    pixels[k] += near
+                    sums[k] += near * off
+            for k in range(phases):
+                count[k, band, c] += pixels[k]
+                total[k, band, c] += sums[k]
     return count, total
 
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from fibtomo.ops.stripe_frame import BAND_ROWS
+from fibtomo.ops.stripe_gate import stretched
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -45,9 +46,6 @@ def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, 
     everything = count.sum(axis=0)
     if _stands_out(everything.sum(axis=0), (rest + everything * stripes).sum(axis=0), across):
         surfaces = [_fit(n, t, along, across) for n, t in zip(count, total, strict=True)]
-    position = np.clip((np.arange(nx) - middle[0]) / cell_px, 0, cells - 1)
-    low = np.minimum(position.astype(np.int64), max(cells - 2, 0))
-    high, part = np.minimum(low + 1, cells - 1), (position - low).astype(np.float32)
     sigma = (width_px / BAND_ROWS, width_px / cell_px)
     out = np.empty((len(count), bands, nx), np.float32)
     for k, c in enumerate(surfaces):
@@ -55,7 +53,7 @@ def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, 
         rest = total[k] - count[k] * (along @ c @ across[:, :columns].T).astype(np.float32)
         mean = gaussian_filter(rest, sigma, mode="nearest")
         mean /= gaussian_filter(count[k], sigma, mode="nearest") + PRIOR_PIXELS
-        out[k] = along @ c @ fine[:, :columns].T + mean[:, low] * (1 - part) + mean[:, high] * part
+        out[k] = along @ c @ fine[:, :columns].T + stretched(mean, cell_px, nx)
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import fft, namespace, ndimage, to_host
+from fibtomo.backend.array import fft, like, namespace, ndimage, to_host
 from fibtomo.ops.stripe_frame import BAND_ROWS
 
 Array = Any
@@ -30,6 +30,8 @@ AGREEMENT_LENGTHS = 1.5
 """Neighbourhood along the stripes, in lengths of their smoothing, in which the two estimates are compared."""
 AGREEMENT_PX = 8.0
 """The same across the stripes."""
+AGREEMENT_STEP = 4
+"""Columns that are compared together."""
 AGREEMENT_PRIOR = 0.8
 """Weight of the whole plane in that comparison."""
 TINY = float(np.finfo(np.float64).tiny)
@@ -104,15 +106,33 @@ def keep_stripes(
 
 def agreement(told: Array, seen: Array, length_px: float) -> Array:
     """How far (band, x) profiles are found again in others nearby, 0 to 1; a grain inside a phase is not."""
-    smooth = ndimage(told).gaussian_filter
-    near = (AGREEMENT_LENGTHS * length_px / BAND_ROWS, AGREEMENT_PX)
-    common, power = told * seen, told * told
+    xp, smooth = namespace(told), ndimage(told).gaussian_filter
+    near = (AGREEMENT_LENGTHS * length_px / BAND_ROWS, AGREEMENT_PX / AGREEMENT_STEP)
+    common, power = (_column_means(told * other, AGREEMENT_STEP) for other in (seen, told))
     usual = AGREEMENT_PRIOR * float(power.mean())
     if usual == 0:
         return told
     expected = AGREEMENT_PRIOR * float(common.mean())
     share = (smooth(common, near, mode="nearest") + expected) / (smooth(power, near, mode="nearest") + usual)
-    return namespace(told).clip((share - CONFIRMED[0]) / (CONFIRMED[1] - CONFIRMED[0]), 0, 1)
+    share = xp.clip((share - CONFIRMED[0]) / (CONFIRMED[1] - CONFIRMED[0]), 0, 1)
+    return stretched(share, AGREEMENT_STEP, told.shape[1])
+
+
+def _column_means(a: Array, step: int) -> Array:
+    """Means (band, n) over runs of `step` columns, the last of them shorter."""
+    xp = namespace(a)
+    padded = xp.pad(a, ((0, 0), (0, -a.shape[1] % step)), mode="edge")
+    return padded.reshape(len(a), -1, step).mean(axis=2)
+
+
+def stretched(a: Array, step: int, width: int) -> Array:
+    """Interpolate (…, n) means of runs of `step` columns linearly to (…, width)."""
+    last = a.shape[-1] - 1
+    position = np.clip((np.arange(width) - (step - 1) / 2) / step, 0, last)
+    low = np.minimum(position.astype(np.int64), max(last - 1, 0))
+    part = like(a, (position - low).astype(np.float32))
+    near, far = a[..., like(a, low)], a[..., like(a, np.minimum(low + 1, last))]
+    return near + part * (far - near)
 
 
 def _confirmed(spectrum: Array, witness: Array, octaves: int, between: tuple[float, float]) -> Float:

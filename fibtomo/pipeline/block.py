@@ -176,12 +176,12 @@ def _chain_once(
         with clock(section.warp.name):
             block = stage.apply(source, params, ctx) if stage.apply else source
         spec = job.out
-    for call in section.local:
+    for call, role in zip(section.local, section.notes, strict=True):
         ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
         with clock(call.name):
             block = call.stage.apply(block, call.params, ctx) if call.stage.apply else block
-        if call.stage.notes is not None:
-            noted.append((call.stage.notes, z0, {name: v[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}))
+        if role:
+            noted.append((role, z0, {name: to_host(v)[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}))
     return block[z0 - lo : z1 - lo]
 
 
@@ -215,9 +215,10 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
             continue
         ctx = StageContext(job.out, 0, (0, job.out.shape[0]), {**tables, **made}, job.calibration)
         made[stage.produces] = stage.combine(partials, call.params, ctx)
+    made.update({role: {} for role in job.section.notes if role})
     for key in (k for k in blocks[0] if k.startswith(NOTES)):
         _, role, name = key.split("/")
-        made.setdefault(role, {})[name] = np.concatenate([b[key] for b in blocks])
+        made[role][name] = np.concatenate([b[key] for b in blocks])
     return made
 
 

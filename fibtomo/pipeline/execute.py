@@ -22,6 +22,7 @@ from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
 from fibtomo.pipeline.config import PipelineConfig
+from fibtomo.pipeline.curtain_notes import kept_curtains
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
@@ -278,7 +279,7 @@ def _run_section(state: RunState, job: SectionJob, workers: int, observer: Obser
         observer=observer,
     )
     roles = [c.stage.produces for c in job.section.measures if c.stage.produces]
-    roles += [c.stage.notes for c in job.section.local if c.stage.notes]
+    roles += [role for role in job.section.notes if role]
     if not all(state.ledger.table_path(role).is_file() for role in roles):
         for role, table in combine_section(job).items():
             write_table(state.ledger.table_path(role), table)
@@ -304,7 +305,7 @@ def provenance(state: RunState) -> dict[str, Any]:
         "pipeline_yaml": state.config.to_yaml(),
         "files": state.files,
         "volume": {"shape": list(volume.spec.shape), "voxel_nm": volume.spec.voxel_nm} if volume else None,
-        "tables": kept_tables(state.tables),
+        "tables": kept_tables(state.tables) | kept_curtains(state.config.calls, state.tables),
         "device": {
             "kind": o.device,
             "name": o.device_name,

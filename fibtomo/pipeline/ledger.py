@@ -150,11 +150,14 @@ class Ledger:
             "report.html",
             "run.json",
         ]
-        for path in [self.work, *(self.out / name for name in known), *self.out.glob("surface_*.ply")]:
+        for path in [self.work, *(self.out / name for name in known), *self._numbered()]:
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
+
+    def _numbered(self) -> list[Path]:
+        return [path for pattern in ("surface_*.ply", "curtains*.csv") for path in self.out.glob(pattern)]
 
     def note(self, key: str, value: Any) -> None:
         """Keep one fact of the plan (slab sizes), so that a resumed run cuts the same blocks."""

@@ -12,6 +12,7 @@ from fibtomo.core.mesh import Mesh
 from fibtomo.core.volume import Table
 from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import open_array
+from fibtomo.pipeline.curtain_notes import write_curtains
 from fibtomo.pipeline.execute import RunState, provenance
 from fibtomo.pipeline.ledger import write_json
 from fibtomo.pipeline.progress import Observer
@@ -84,6 +85,7 @@ def _write_tables(state: RunState) -> None:
         Drift.from_table(tables["drift"]).to_csv(out / "drift.csv", files=slice_names(state.source), z_nm=z_nm)
     if "valid" in tables and "grey" in state.arrays:
         write_volume_slices(out / VOLUME_SLICES, tables["valid"], state.arrays["grey"].spec.scale[0])
+    write_curtains(out, state.config.calls, tables, slice_names(state.source))
     if "measurements" in tables:
         measurements = Measurements.from_table(tables["measurements"], tables.get("objects"))
         measurements.to_csv(out / "measurements.csv")

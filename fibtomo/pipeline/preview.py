@@ -13,6 +13,7 @@ from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import InputError
 from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.plan import Memory, at_once, needs_of, slab_thickness, spec_after
+from fibtomo.pipeline.sections import free_role
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Preview:
     z0
         Index of the first slice of `before` in the stack.
     tables
-        What the stages measured on the slab.
+        What the stages measured on the slab, and noted of its slices.
     out_spec
         Spec of `after`.
     """
@@ -91,7 +92,7 @@ def _apply_whole(
         ctx = StageContext(spec, 0, (0, n), tables, calibration, out, (0, out.shape[0]))
     block = to_dtype(stage.apply(block, call.params, ctx), out.dtype)
     if stage.notes is not None:
-        tables[stage.notes] = ctx.notes
+        tables[free_role(stage.notes, tables)] = ctx.notes
     return block, out
 
 

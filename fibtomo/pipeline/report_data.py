@@ -13,7 +13,7 @@ from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.source import SliceSource
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced, Table
 from fibtomo.errors import CalibrationError
-from fibtomo.pipeline.results import result_array
+from fibtomo.pipeline.results import CURTAINS, result_array
 from fibtomo.report import ReportData
 from fibtomo.report.text import extent
 
@@ -59,6 +59,7 @@ def report_data(
         thickness=record["tables"].get("thickness"),
         face=record["tables"].get("face"),
         charging=record["tables"].get("charging"),
+        curtains=[table for role, table in record["tables"].items() if role.startswith(CURTAINS)],
         slice_files=record["input"]["files"],
         slice_nm=record["input"]["slice_nm"],
         pixel_nm=record["input"].get("pixel_nm"),

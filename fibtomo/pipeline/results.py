@@ -11,6 +11,8 @@ from fibtomo.pipeline.sections import FINAL_PLACES
 
 VOLUME = "volume.ome.zarr"
 VOLUME_SLICES = "volume_slices.csv"
+CURTAINS = "curtains"
+"""Role of the notes of ``curtain.remove``, and stem of the file that keeps them."""
 
 
 def read_record(out: Path) -> dict[str, Any]:

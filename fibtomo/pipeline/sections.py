@@ -4,6 +4,7 @@ A section reads one array once, runs all its local stages on each slab, writes a
 number of REDUCE stages measure what it wrote.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from fibtomo.core.stage import Kind
@@ -25,6 +26,8 @@ class Section:
         Names of the array read and written ("input" is the raw stack); ``output`` is ``None`` if only measured.
     warp, local, measures
         The stages in order.
+    notes
+        Role of the table of what each of the local stages notes of the slices; "" where it notes nothing.
     kind
         Kind of volume at its end: "grey", "phases" or "objects".
     """
@@ -37,6 +40,7 @@ class Section:
     local: tuple[Call, ...] = ()
     measures: tuple[Call, ...] = ()
     output: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -55,11 +59,24 @@ class _Open:
     grid: int
     warp: Call | None = None
     local: list[Call] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     measures: list[Call] = field(default_factory=list)
 
     @property
     def changes(self) -> bool:
         return self.warp is not None or bool(self.local)
+
+
+def free_role(role: str, taken: Collection[str]) -> str:
+    """Return `role`, numbered where tables of this name are there already.
+
+    Examples
+    --------
+    >>> free_role("curtains", []), free_role("curtains", ["curtains"])
+    ('curtains', 'curtains_2')
+    """
+    names = (f"{role}_{k}" if k > 1 else role for k in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
 
 
 def build_sections(config: PipelineConfig) -> list[Section]:
@@ -82,6 +99,7 @@ class Builder:
         self.latest = {"grey": INPUT}
         self.grids = {INPUT: 0}
         self.roles: set[str] = set()
+        self.noted: set[str] = set()
         self.open: _Open | None = None
 
     def build(self) -> list[Section]:
@@ -150,9 +168,18 @@ class Builder:
             self.roles |= {"valid", "grid"}
         else:
             section.local.append(call)
+            section.notes.append(self._notes_of(call))
         section.kind = stage.makes
         if stage.kind is Kind.REDUCE:
             self._close()
+
+    def _notes_of(self, call: Call) -> str:
+        """Role of what a stage notes: the second that notes the same has a table of its own."""
+        if call.stage.notes is None:
+            return ""
+        role = free_role(call.stage.notes, self.noted | self.roles)
+        self.noted.add(role)
+        return role
 
     def _close(self) -> None:
         o = self.open
@@ -162,7 +189,7 @@ class Builder:
         index = len(self.sections)
         output = f"{index:02d}-{o.kind}" if o.changes else None
         self.sections.append(
-            Section(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output)
+            Section(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output, tuple(o.notes))
         )
         self.roles |= {m.stage.produces or "" for m in o.measures}
         if output:

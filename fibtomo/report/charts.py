@@ -85,12 +85,13 @@ def line_chart(
     y_label: str,
     *,
     marks: Sequence[Mark] = (),
+    levels: Sequence[Mark] = (),
     height: int = 280,
     marks_label: str = "bad slice, bridged",
 ) -> Html:
-    """Draw curves with their ±σ bands; `marks` are crossed-out places such as bad slices."""
+    """Draw curves with their ±σ bands; `marks` are crossed-out places, `levels` the heights to name on a bent scale."""
     plot = _Plot(_span([np.asarray(line.x) for line in lines], 0.0), _span(_reaches(lines)), height)
-    parts = [_frame(plot, x_label, y_label)]
+    parts = [_frame(plot, x_label, y_label, levels)]
     parts += [tag("line", class_="bad", **_vertical(plot, mark.x)) for mark in marks]
     parts += [_band(plot, line) for line in lines if line.sigma is not None]
     parts += [
@@ -176,12 +177,14 @@ def _svg(parts: Sequence[Html], height: int, title: str) -> Html:
     return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="chart")
 
 
-def _frame(plot: _Plot, x_label: str, y_label: str) -> Html:
+def _frame(plot: _Plot, x_label: str, y_label: str, levels: Sequence[Mark] = ()) -> Html:
     parts = []
-    for value in ticks(*plot.y, about=5):
-        level = float(plot.up(value))
+    for mark in levels or [Mark(value, _tick(value)) for value in ticks(*plot.y, about=5)]:
+        if not plot.y[0] <= mark.x <= plot.y[1]:
+            continue
+        level = float(plot.up(mark.x))
         parts.append(tag("line", class_="grid", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_px(level), y2=_px(level)))
-        parts.append(_text(_tick(value), _LEFT - 8, level + 4, "end"))
+        parts.append(_text(mark.label, _LEFT - 8, level + 4, "end"))
     places = [(value, float(plot.across(value))) for value in ticks(*plot.x, about=10)]
     parts += [_text(_tick(value), place, plot.floor + 17, "middle") for value, place in places]
     parts.append(tag("line", class_="axis", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_px(plot.floor), y2=_px(plot.floor)))

@@ -30,6 +30,10 @@ class ReportData:
         What `drift.refine` added, or ``None``: ``notes``, ``flags`` per slice, ``largest_px``.
     thickness
         Table of the stage ``thickness.estimate``: ``slice_z_nm``, ``sigma_nm``, ``doubled``, ``missing_before``, …
+    curtains
+        What each ``curtain.remove`` noted: per slice ``index``, ``angle_deg``, ``second_angle_deg``, ``removed_rms``,
+        ``damage_rms``, ``structure_loss``, ``structure_r``; ``frame``, "slice" or "specimen"; ``stages`` that change
+        the slices before they are resampled.
     face
         Table of the stage ``face.find``: ``box_px``, ``crop``, ``surface_row_px``, ``surface_slope``, ``notes``.
     charging
@@ -78,6 +82,7 @@ class ReportData:
     thickness: dict[str, Any] | None = None
     face: dict[str, Any] | None = None
     charging: dict[str, Any] | None = None
+    curtains: list[dict[str, Any]] = field(default_factory=list)
     slice_files: list[str] | None = None
     slice_nm: float | None = None
     pixel_nm: tuple[float, float] | None = None

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from fibtomo.errors import OutputError
-from fibtomo.report import charging, evidence, face, gallery, motion, sections, thickness
+from fibtomo.report import charging, curtains, evidence, face, gallery, motion, sections, thickness
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Html, tag
 
@@ -53,6 +53,7 @@ def build(data: ReportData) -> str:
         gallery.orthogonal(found),
         gallery.corrections(found),
         charging.charging(data),
+        curtains.curtains(data),
         motion.drift(data),
         thickness.thickness(data),
         face.face(data),

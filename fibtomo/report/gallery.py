@@ -12,17 +12,16 @@ from fibtomo.errors import FibtomoError
 from fibtomo.report import pictures
 from fibtomo.report.data import ReportData
 from fibtomo.report.markup import Content, Html, tag
+from fibtomo.report.panels import image_of, panel_of
 from fibtomo.report.pictures import Limits, Picture
 from fibtomo.report.render import render_grey, render_labels
 from fibtomo.report.sections import NOTHING, section
-from fibtomo.report.text import number
+from fibtomo.report.slice_pairs import FINEST, SlicePair, compared, middle_pair, striped_pair, taken_out
 from fibtomo.report.views import MAX_EDGE, Views, Volume, open_volume, take_views
 from fibtomo.report.voxelise import voxelise
 
 GRID_EDGE = 160
 _ROW_PX = 420
-_FINEST = 0.25
-"""A sample is enlarged to at most four by four pixels."""
 
 
 @dataclass
@@ -32,24 +31,14 @@ class Gallery:
     volume: Views | None
     labels: Views | None
     raw: Views | None
-    slices: "SlicePair | None"
+    slices: SlicePair | None
+    striped: SlicePair | None
     problems: list[str]
 
     @property
     def phases(self) -> list[int]:
         """Phases that occur, ascending; empty without labels."""
         return [] if self.labels is None else [int(k) for k in np.unique(self.labels.grid) if k != OUTSIDE]
-
-
-@dataclass(frozen=True)
-class SlicePair:
-    """One slice before and after correction."""
-
-    index: int
-    before: NDArray[Any]
-    after: NDArray[Any]
-    spacing: tuple[float, float]
-    unit: str
 
 
 def gather(data: ReportData) -> Gallery:
@@ -71,8 +60,11 @@ def gather(data: ReportData) -> Gallery:
         labels=labels,
         volume=attempt("reconstructed volume", data.volume, lambda v: take_views(v, grid_edge)),
         raw=attempt("raw stack", data.raw, take_views),
-        slices=attempt("corrected slice", data.raw, lambda raw: _slice_pair(raw, data))
+        slices=attempt("corrected slice", data.raw, lambda raw: middle_pair(raw, data))
         if data.corrected is not None
+        else None,
+        striped=attempt("slice with the strongest curtains", data.raw, lambda raw: striped_pair(raw, data))
+        if data.corrected is not None and data.curtains
         else None,
         problems=problems,
     )
@@ -99,7 +91,9 @@ def rendering(gallery: Gallery, mesh: Any) -> Html:
     else:
         return NOTHING
     caption += " z is the milling direction, y runs down the milled face."
-    return tag("figure", _image(picture, "Three-dimensional rendering"), tag("figcaption", caption), class_="rendering")
+    return tag(
+        "figure", image_of(picture, "Three-dimensional rendering"), tag("figcaption", caption), class_="rendering"
+    )
 
 
 def orthogonal(gallery: Gallery) -> Html:
@@ -129,59 +123,12 @@ def corrections(gallery: Gallery) -> Html:
     """One slice before and after, what was taken out, and the stack before and after reconstruction."""
     parts: list[Content] = []
     if gallery.slices is not None:
-        parts.append(_compared(gallery.slices))
+        parts.append(compared(gallery.slices))
+    if gallery.striped is not None:
+        parts.append(taken_out(gallery.striped))
     if gallery.raw is not None and gallery.volume is not None:
         parts.append(_stacked(gallery.raw, gallery.volume))
     return section("corrections", "Before and after", *parts)
-
-
-def _slice_pair(raw: Volume, data: ReportData) -> SlicePair | None:
-    corrected = open_volume(data.corrected)
-    if corrected.spec.shape[1:] != raw.spec.shape[1:]:
-        return None
-    bad = {int(k) for k in np.atleast_1d(getattr(data.drift, "bad_slices", ()))}
-    count = min(raw.spec.shape[0], corrected.spec.shape[0])
-    order = sorted(range(count), key=lambda k: (k in bad, abs(k - count // 2)))
-    index = order[0]
-    return SlicePair(index, raw.slice_at(index), corrected.slice_at(index), raw.spec.scale[1:], raw.spec.unit)
-
-
-def _compared(pair: SlicePair) -> Html:
-    limits = pictures.grey_limits(pair.before, pair.after)
-    removed = pair.before.astype(np.float32) - pair.after.astype(np.float32)
-    reach = pictures.difference_limit(removed)
-    per_px = max(pair.before.shape[0] * pair.spacing[0], pair.before.shape[1] * pair.spacing[1]) / MAX_EDGE
-    per_px = max(per_px, _FINEST * min(pair.spacing))
-
-    def finish(picture: Picture) -> Picture:
-        return pictures.scale_bar(pictures.true_scale(picture, pair.spacing, per_px), per_px, pair.unit)
-
-    before, after = (
-        _image(finish(pictures.stretch(a, limits)), name)
-        for a, name in ((pair.before, "before"), (pair.after, "after"))
-    )
-    taken = pictures.true_scale(pictures.difference(removed, reach), pair.spacing, per_px)
-    return tag(
-        "div",
-        tag(
-            "figure",
-            tag("div", _panel(before, "as stored"), _panel(after, "corrected", "second"), class_="compare"),
-            tag(
-                "figcaption",
-                f"Slice {pair.index} as stored and after correction, with one contrast.",
-            ),
-        ),
-        tag(
-            "figure",
-            _image(taken, "removed component"),
-            tag(
-                "figcaption",
-                f"What was taken out of it: blue darker, red brighter, full colour at ±{number(reach, 3)} grey values.",
-            ),
-            class_="removed",
-        ),
-        class_="corrected",
-    )
 
 
 def _stacked(raw: Views, volume: Views) -> Html:
@@ -189,7 +136,7 @@ def _stacked(raw: Views, volume: Views) -> Html:
     rows = []
     for name in ("yz", "xz"):
         sides = [_side(views, name) for views in (raw, volume)]
-        scales = [max(max(a.shape[0] * s[0], a.shape[1] * s[1]) / MAX_EDGE, _FINEST * min(s)) for a, s in sides]
+        scales = [max(max(a.shape[0] * s[0], a.shape[1] * s[1]) / MAX_EDGE, FINEST * min(s)) for a, s in sides]
         if raw.unit == volume.unit:
             scales = [max(scales)] * 2
         panels = [
@@ -197,7 +144,7 @@ def _stacked(raw: Views, volume: Views) -> Html:
             for (image, spacing), scale, views in zip(sides, scales, (raw, volume), strict=True)
         ]
         cells = [
-            _panel(_image(panel, f"{name} {words}"), f"{name}, {words}")
+            panel_of(image_of(panel, f"{name} {words}"), f"{name}, {words}")
             for panel, words in zip(panels, ("as stacked", "reconstructed"), strict=True)
         ]
         rows.append(tag("div", cells, class_="row", style=_columns(panels, _ROW_PX)))
@@ -217,7 +164,7 @@ def _cross(views: Views, labels: Views | None, limits: Limits) -> Html:
     """Lay the three sections out as an engineering drawing: yz beside xy, xz below it."""
     dz, dy, dx = views.spacing
     wide, deep = views.xy.shape[1] * dx, views.xz.shape[0] * dz
-    per_px = max((wide + deep) / MAX_EDGE, views.xy.shape[0] * dy / MAX_EDGE, _FINEST * min(dy, dx))
+    per_px = max((wide + deep) / MAX_EDGE, views.xy.shape[0] * dy / MAX_EDGE, FINEST * min(dy, dx))
 
     def panel(grey: NDArray[Any], phases: NDArray[Any] | None, spacing: tuple[float, float]) -> Picture:
         picture = pictures.true_scale(pictures.stretch(grey, limits), spacing, per_px)
@@ -230,7 +177,7 @@ def _cross(views: Views, labels: Views | None, limits: Limits) -> Html:
     yz = panel(views.yz.T, labels.yz.T if labels else None, (dy, dz))
     xz = panel(views.xz, labels.xz if labels else None, (dz, dx))
     xy = pictures.scale_bar(xy, per_px, views.unit)
-    cells = [_panel(_image(picture, name), name) for picture, name in ((xy, "xy"), (yz, "zy"), (xz, "xz"))]
+    cells = [panel_of(image_of(picture, name), name) for picture, name in ((xy, "xy"), (yz, "zy"), (xz, "xz"))]
     return tag("div", cells, class_="cross", style=_columns([xy, yz]))
 
 
@@ -249,10 +196,6 @@ def _coarser(spacing: tuple[float, float, float], views: Views) -> str:
     return f" Drawn from one voxel in {' × '.join(str(s) for s in steps[::-1])} (x, y, z)." if max(steps) > 1 else ""
 
 
-def _panel(image: Html, words: str, style: str = "") -> Html:
-    return tag("div", image, tag("span", words, class_="axes"), class_=f"panel {style}".strip())
-
-
 def _columns(panels: Sequence[Picture], height_px: int | None = None) -> str:
     """Style of a row in which all panels have one scale, at most `height_px` high."""
     style = f"grid-template-columns: {' '.join(f'{p.shape[1]}fr' for p in panels)}"
@@ -260,7 +203,3 @@ def _columns(panels: Sequence[Picture], height_px: int | None = None) -> str:
         return style
     across = sum(p.shape[1] for p in panels) * height_px / max(p.shape[0] for p in panels)
     return f"{style}; max-width: {across:.0f}px"
-
-
-def _image(picture: Picture, words: str) -> Html:
-    return tag("img", src=pictures.data_uri(picture), alt=words, width=picture.shape[1], height=picture.shape[0])

@@ -159,7 +159,9 @@ def before_after(
     voxel_nm: tuple[float, float] | None = None,
     max_px: int = 1800,
 ) -> Picture:
-    """Set two images side by side with one contrast, and what was removed as a third panel.
+    """Set two images side by side with one contrast, and what was removed as a third panel with its own.
+
+    Middle grey in the third panel is zero, white was too bright; its title ends with the grey value of full white.
 
     Parameters
     ----------
@@ -187,8 +189,9 @@ def before_after(
     if removed is None and len(greys) == 2 and before.shape == after.shape:
         removed = before.astype(np.float64) - after.astype(np.float64)
     if removed is not None:
-        panels.append(difference(removed, difference_limit(removed)))
-        captions[2] += f" (full colour ±{difference_limit(removed):.3g})"
+        reach = difference_limit(removed)
+        panels.append(stretch(removed, (-reach, reach)))
+        captions[2] += f", ±{reach:.3g} grey" if np.any(removed) else ": nothing"
     spacing = voxel_nm or (1.0, 1.0)
     across = max(p.shape[1] for p in panels) * spacing[1]
     per_px = across * len(panels) / (max_px - _GAP_PX * (len(panels) - 1))

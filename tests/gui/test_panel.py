@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
@@ -12,12 +13,13 @@ from qtpy.QtWidgets import QFileDialog
 
 from fibtomo import napari_plugin, open_stack
 from fibtomo.cli.common import join_voxel_arguments
+from fibtomo.core.stage import get_stage
 from fibtomo.napari_plugin import trial
 from fibtomo.napari_plugin.command import command_line
 from fibtomo.napari_plugin.layers import KEY
 from fibtomo.napari_plugin.widget import FibtomoWidget
 from fibtomo.napari_plugin.worker import SignalObserver
-from fibtomo.pipeline.config import load_pipeline
+from fibtomo.pipeline.config import Call, load_pipeline
 from fibtomo.pipeline.preview import preview
 
 TRUE_Y_NM = 5.0 / np.sin(np.radians(52.0))
@@ -132,6 +134,26 @@ class TestPreview:
         finish(panel)
         assert words in panel.status.text()
         assert len(panel.viewer.layers) == 1
+
+    @pytest.mark.parametrize(("strength", "words"), [(0.0, "left as it is"), (8.0, "grey rms removed, damage")])
+    def test_curtains_are_told_of_the_slice_in_view(self, strength, words, tmp_path):
+        rng = np.random.default_rng(0)
+        grey = rng.normal(110, 5, (12, 96, 128))
+        grey[8:] += strength * rng.standard_normal(128)
+        tifffile.imwrite(tmp_path / "a.tif", grey.astype(np.uint8), photometric="minisblack")
+        stack = open_stack(tmp_path / "a.tif", voxel_nm="unknown")
+        calls = [Call("curtain.remove", get_stage("curtain.remove").params())] * 2
+        tried = trial.try_last(stack, calls[:1], 9, 5)
+        said = trial.trial_sentence(tried)
+        assert said.startswith("curtain.remove on slices 7 to 11: ")
+        assert "on slice 9" in said
+        assert words in said
+        assert said.endswith(f"(curtains on {4 if strength else 0} of the 5 slices)")
+        before, removed, after = (layer[0] for layer in trial.trial_layers(tried))
+        assert np.any(removed) == bool(strength)
+        np.testing.assert_array_equal(before - removed, after)
+        again = trial.trial_sentence(trial.try_last(stack, calls, 9, 5))
+        assert "left as it is" in again
 
     def test_surface_is_shown(self, slices):
         calls = load_pipeline("nanoporous-metal").calls

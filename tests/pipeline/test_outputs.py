@@ -22,7 +22,7 @@ def test_every_promised_file_is_there(result):
     names = {p.name for p in result.path.iterdir()}
     assert names == {
         "volume.ome.zarr", "drift.csv", "measurements.csv", "measurements.json", "objects.csv", "surface_1.ply",
-        "report.html", "run.json", "volume_slices.csv",
+        "report.html", "run.json", "volume_slices.csv", "curtains.csv",
     }  # fmt: skip
 
 
@@ -68,6 +68,55 @@ def test_drift_table_names_the_files(result):
     assert len(rows) == 16
     assert rows[3]["file"] == "SEM Image - SliceImage - 004.tif"
     assert float(rows[3]["z_nm"]) == pytest.approx(30)
+
+
+def test_what_was_done_to_the_curtains_of_each_slice(result, capsys):
+    from fibtomo.cli.app import run_cli
+
+    rows = list(csv.DictReader((result.path / "curtains.csv").read_text().splitlines()))
+    kept = json.loads((result.path / "run.json").read_text())["tables"]["curtains"]
+    assert kept["stages"] == ["intensity.flicker", "curtain.remove"]
+    assert kept["frame"] == "slice"
+    assert len(rows) == 16
+    assert rows[3]["file"] == "SEM Image - SliceImage - 004.tif"
+    assert [float(row["index"]) for row in rows] == kept["index"]
+    assert [float(row["removed_rms_grey"]) for row in rows] == kept["removed_rms"]
+    striped = [row for row in rows if float(row["index"]) > 1]
+    assert len(striped) > 8
+    assert all(float(row["removed_rms_grey"]) > 0 for row in striped)
+    assert {row["second_angle_deg"] == "" for row in rows} == {v is None for v in kept["second_angle_deg"]}
+    assert all(float(f"{v:.4g}") == v for v in kept["structure_loss"])
+    page = result.report_path.read_text()
+    said = page[page.index('id="curtains"') : page.index('id="drift"')]
+    assert "showed curtains" in said
+    assert "which shows the strongest curtains" in page
+    assert run_cli(["report", str(result.path)]) == 0
+    capsys.readouterr()
+    again = result.report_path.read_text()
+    assert again[again.index('id="curtains"') : again.index('id="drift"')] == said
+    result.report_path.write_text(page)
+
+
+def test_curtains_taken_from_the_volume_name_no_files(result, tmp_path):
+    stages = [
+        {"use": "curtain.remove"},
+        {"use": "geometry.resample"},
+        {"use": "curtain.remove", "with": {"strength": 0.5}},
+    ]
+    (tmp_path / "p.yaml").write_text(json.dumps({"schema": 1, "stages": stages}))
+    slices = result.provenance["input"]["path"]
+    run = fibtomo.run(slices, tmp_path / "out", pipeline=tmp_path / "p.yaml", tracked=True)
+    first, second = (
+        list(csv.DictReader((run.path / name).read_text().splitlines())) for name in ("curtains.csv", "curtains_2.csv")
+    )
+    assert (len(first), len(second)) == (16, run.volume.shape[0])
+    assert all(row["file"] for row in first)
+    assert not any(row["file"] for row in second)
+    assert run.provenance["tables"]["curtains_2"]["frame"] == "specimen"
+    assert "Curtains, second pass" in run.report_path.read_text()
+    fibtomo.run(slices, run.path, settings=["curtain.remove=off"], overwrite=True)
+    assert not list(run.path.glob("curtains*"))
+    assert "curtains" not in json.loads((run.path / "run.json").read_text())["tables"]
 
 
 def test_quality_of_the_alignment_everywhere(result, capsys):

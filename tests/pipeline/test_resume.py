@@ -46,7 +46,7 @@ def assert_same_results(a: Path, b: Path) -> None:
         left, right = (p / "volume.ome.zarr" / name for p in (a, b))
         if left.is_dir() or right.is_dir():
             np.testing.assert_array_equal(zarr.open_array(str(left))[:], zarr.open_array(str(right))[:])
-    for name in ("drift.csv", "measurements.csv", "measurements.json", "objects.csv"):
+    for name in ("drift.csv", "curtains.csv", "measurements.csv", "measurements.json", "objects.csv"):
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
     for path in a.glob("surface_*.ply"):
         assert path.read_bytes() == (b / path.name).read_bytes()

@@ -88,6 +88,52 @@ def test_preview_names_the_stages_it_can_show(stage, tmp_path, capsys):
     assert "curtain.remove" in text
 
 
+@pytest.fixture
+def striped(tmp_path):
+    """Slices with curtains that lean by 2°, but for slices 0 to 3."""
+    rng = np.random.default_rng(0)
+    slices = rng.normal(110, 5, (9, 160, 200))
+    y, x = np.mgrid[:160, :200]
+    for k in range(4, 9):
+        slices[k] += np.interp(x - np.tan(np.radians(2)) * y + 20, np.arange(240), 12 * rng.standard_normal(240))
+    tifffile.imwrite(tmp_path / "a.tif", np.clip(np.rint(slices), 0, 255).astype(np.uint8), photometric="minisblack")
+    return tmp_path / "a.tif"
+
+
+def preview(capsys, path, *words):
+    text = says(capsys, 0, "preview", path, "-o", path.with_name("p.png"), "--voxel-nm", "unknown", *words)
+    return " ".join(text.split())
+
+
+def test_preview_says_what_it_found_of_curtains(striped, capsys):
+    one = ["--stage", "curtain.remove"]
+    text = preview(capsys, striped, *one, "--slice", 6)
+    assert "curtains on slice 6: stripe index" in text
+    assert "direction +2.0°" in text
+    assert "grey rms removed, damage" in text
+    halved = preview(capsys, striped, *one, "--slice", 6, "--set", "curtain.remove.strength=0.5")
+    removed = [float(t.split(" grey rms removed")[0].split()[-1]) for t in (text, halved)]
+    assert removed[1] == pytest.approx(removed[0] / 2, rel=0.1)
+    text = preview(capsys, striped, *one, "--slice", 2)
+    assert "no curtains found on slice 2 (stripe index 0" in text
+    assert "left as it is" in text
+
+
+def test_preview_shows_what_was_removed_by_one_stage_or_by_all(striped, capsys, monkeypatch):
+    titles = []
+    monkeypatch.setattr("fibtomo.report.pictures.write", lambda draw, place, text, *rest: titles.append(text))
+    preview(capsys, striped, "--stage", "curtain.remove", "--slice", 6)
+    preview(capsys, striped, "--stage", "curtain.remove", "--slice", 2)
+    assert "curtains on slice 6" in preview(capsys, striped, "--pipeline", "default", "--slice", 6)
+    assert titles[:2] == ["before", "curtain.remove"]
+    assert titles[2].startswith("removed, ±")
+    assert titles[2].endswith(" grey")
+    assert titles[5] == "removed: nothing"
+    assert titles[7] == "intensity.flicker + curtain.remove"
+    assert titles[8].startswith("before minus after of all, ±")
+    assert "curtains" not in preview(capsys, striped, "--stage", "denoise.gaussian")
+
+
 def test_pattern_chooses_between_series(tmp_path, capsys):
     for k in range(4):
         for name in ("se", "map"):

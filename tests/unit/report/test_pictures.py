@@ -88,7 +88,22 @@ def test_before_after_shares_contrast_and_shows_what_was_removed():
     first, second = picture[-1, 99], picture[-1, 99 + 108]
     assert first[0] > 250
     assert abs(int(second[0]) - 128) < 6
-    assert picture[-1, -1, 0] > picture[-1, -1, 2]
+    assert picture[-1, 216:].reshape(-1, 3).min() > 125  # nothing was made brighter: from middle grey on
+    assert picture[-1, 218, 0] < 140
+    assert picture[-1, -1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("step", "title"), [(12.0, "gone, ±12 grey"), (0.0, "gone: nothing"), (0.0125, "gone, ±0.0125 grey")]
+)
+def test_what_was_removed_states_its_scale(step, title, monkeypatch):
+    captions = []
+    monkeypatch.setattr(pictures, "write", lambda draw, place, text, *rest: captions.append(text))
+    before = np.random.default_rng(0).normal(100, 9, (40, 60))
+    removed = step * np.sign(np.arange(60) - 29.5) * np.ones((40, 1))
+    picture = pictures.before_after(before, before - removed, removed, titles=("before", "after", "gone"), max_px=196)
+    assert captions[2] == title
+    assert (picture[-1, 137, 0], picture[-1, -1, 0]) == ((0, 255) if step else (128, 128))
 
 
 def test_before_after_takes_pictures_and_no_third_panel_then():
