@@ -15,8 +15,10 @@ from fibtomo.ops.line_faults import bridged, dead_lines, row_jumps
 
 Array = Any
 KINDS = ("dead rows", "dead columns", "row jump", "tail")
-COLUMNS = ("slice", "kind", "row", "row_stop", "column", "column_stop", "amount", "length_px")
-"""Of the table of faults; ``amount`` in grey levels, ``length_px`` with sign: negative for a tail to the left."""
+COLUMNS = ("slice", "kind", "row", "row_stop", "column", "column_stop", "amount", "length_px", "dark")
+"""Of the table of faults; ``amount`` in grey levels, ``length_px`` with sign: negative for a tail to the left; ``dark``
+is the grey of the dark phase, to which pixels go that a tail has cut off at black."""
+_CUT_OFF = 0.02  # of the range of the greys above black
 
 
 def repair_charging(array: Array) -> tuple[Array, Table]:
@@ -32,7 +34,7 @@ def repair_charging(array: Array) -> tuple[Array, Table]:
     repaired
         Same shape and dtype; slices without a fault are the same bit by bit.
     found
-        ``faults`` (n, 8) with the columns `COLUMNS`; ``pixels`` (z,) repaired, ``saturated`` (z,) share of pixels at
+        ``faults`` (n, 9) with the columns `COLUMNS`; ``pixels`` (z,) repaired, ``saturated`` (z,) share of pixels at
         the largest integer grey, which cannot be repaired.
 
     Raises
@@ -61,7 +63,7 @@ def find_faults(planes: Array, core: tuple[int, int] | None = None, z0: int = 0,
     Returns
     -------
     Table
-        ``faults`` (n, 8) and ``saturated`` (slices,).
+        ``faults`` (n, 9) and ``saturated`` (slices,).
     """
     host = to_host(planes)
     start, stop = core or (0, len(host))
@@ -72,11 +74,11 @@ def find_faults(planes: Array, core: tuple[int, int] | None = None, z0: int = 0,
         for axis in (0, 1):
             for a, b in dead_lines(plane, axis):
                 place = (a, b, 0, plane.shape[1]) if axis == 0 else (0, plane.shape[0], a, b)
-                faults.append((z0 + k, axis, *place, 0.0, 0.0))
+                faults.append((z0 + k, axis, *place, 0.0, 0.0, 0.0))
         dead = [f for f in faults if f[0] == z0 + k and f[1] == 0]
         for a, b, by in row_jumps(host, k):
             if not any(f[2] - 1 <= a < f[3] + 1 or f[2] - 1 < b <= f[3] + 1 for f in dead):
-                faults.append((z0 + k, 2, a, b, 0, plane.shape[1], by, 0.0))
+                faults.append((z0 + k, 2, a, b, 0, plane.shape[1], by, 0.0, 0.0))
         if tails:
             faults += [(z0 + k, 3, *tail) for tail in find_tails(plane)]
     saturated = [0.0 if top is None else float(np.mean(plane == top)) for plane in host[start:stop]]
@@ -84,7 +86,7 @@ def find_faults(planes: Array, core: tuple[int, int] | None = None, z0: int = 0,
 
 
 def combine_faults(partials: Sequence[Table], plane: tuple[int, ...]) -> Table:
-    """``faults`` (n, 8), and per slice ``pixels`` faulty and ``saturated`` share.
+    """``faults`` (n, 9), and per slice ``pixels`` faulty and ``saturated`` share.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def fault_mask(faults: Float, shape: tuple[int, ...], z0: int = 0) -> NDArray[np
 
     Examples
     --------
-    >>> fault_mask(np.array([[1, 2, 3, 5, 0, 4, 9.0, 0]]), (2, 8, 4)).sum(axis=(1, 2)).tolist()
+    >>> fault_mask(np.array([[1, 2, 3, 5, 0, 4, 9.0, 0, 0]]), (2, 8, 4)).sum(axis=(1, 2)).tolist()
     [0, 8]
     """
     mask = np.zeros(shape, dtype=bool)
@@ -121,7 +123,7 @@ def fault_notes(found: Table, repaired: bool = True) -> list[str]:
 
     Examples
     --------
-    >>> jump = np.array([[1, 2, 3, 5, 0, 4, 9.0, 0]])
+    >>> jump = np.array([[1, 2, 3, 5, 0, 4, 9.0, 0, 0]])
     >>> found = combine_faults([{"faults": jump, "saturated": np.zeros(9)}], (8, 4))
     >>> fault_notes(found)
     ['1 row jump repaired on 1 of 9 slices: 2.8 % of all pixels']
@@ -149,7 +151,9 @@ def apply_repairs(planes: Array, faults: Float, z0: int = 0) -> Array:
     if not len(mine):
         return planes
     out = to_host(planes).astype(np.float32)
-    for k, kind, a, b, c, d, amount, length in mine:
+    integer = np.iinfo(out_of) if (out_of := np.dtype(planes.dtype)).kind in "iu" else None
+    cut = -np.inf if integer is None else integer.min + _CUT_OFF * (float(out.max()) - integer.min)
+    for k, kind, a, b, c, d, amount, length, dark in mine:
         plane, rows = out[int(k) - z0], slice(int(a), int(b))
         if kind == 0:
             plane[:] = bridged(plane, [(int(a), int(b))], 0)
@@ -160,5 +164,7 @@ def apply_repairs(planes: Array, faults: Float, z0: int = 0) -> Array:
         else:
             x = np.arange(int(c), int(d))
             away = x - int(c) if length > 0 else int(d) - 1 - x
-            plane[rows, int(c) : int(d)] += (amount * np.exp(-away / abs(length))).astype(np.float32)
+            grey = plane[rows, int(c) : int(d)]
+            mended = grey + (amount * np.exp(-away / abs(length))).astype(np.float32)
+            plane[rows, int(c) : int(d)] = np.where(grey <= cut, np.clip(mended, grey, max(dark, cut)), mended)
     return like(planes, out)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fibtomo.ops.grey_modes import Float
 from fibtomo.ops.tail_edges import tail_starts
-from fibtomo.ops.tail_fit import GAP_PX, Scene, Tail, fit_tail, row_bends, strongest, windows
+from fibtomo.ops.tail_fit import GAP_PX, Scene, Tail, block_px, fit_tail, gain_of, row_bends, strongest, windows
 
 _LENGTHS_PX = (10.0, 20.0, 40.0, 80.0, 160.0)
 _CLIP = 2.0  # standard deviations beyond which a difference counts no more
@@ -24,7 +24,7 @@ _SEED = 12.0  # squared standard scores
 _GROW = (4.0, 0.1)  # of these rows, least score, also as a share of the seed's
 _MARGIN = 5  # rows beyond those that stand out
 _NEAR_PX = 12  # columns within which no second start is sought
-_TRIES = 24
+_TRIES = 6
 _LEAST_ROWS = 5
 _LEAST_GAIN = 4.0
 _LEAST_SCORE = 2.2
@@ -33,6 +33,11 @@ _AGREE = 0.4
 _OTHER_SIDE = 0.6
 _INDEPENDENT = 0.5
 _BORDER_PX = 6
+_FAR_PX = 60
+_CLIPPED = 0.15  # share of the pixels around
+_DEEPEST = 0.6  # of the span of greys
+_ENDS = 0.5  # of the depth: beyond, the tail does not end above or below
+_ROUGH = 0.05  # least change from row to row, against the depth
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +48,10 @@ class _Verdict:
 
 
 def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
-    """Tails of a slice, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px.
+    """Tails of a slice, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px, dark grey.
 
-    A positive depth is darkness; a negative length is that of a tail to the left.
+    A positive depth is darkness; a negative length is that of a tail to the left. The last is what a pixel must not
+    exceed whose grey the tail has cut off.
     """
     if min(plane.shape) < 32:
         return []
@@ -53,9 +59,12 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
     noise = 1.4826 * float(np.median(np.abs(row_bends(grey)[1:-1])))
     if not noise > 0:
         return []
-    scene = Scene(grey, _clipped(plane, grey, noise), noise)
+    scene = Scene(grey, _clipped(plane), noise)
     found = [(side, tail) for side in (1, -1) for tail in _tails_to_the_right(_turned(scene, side))]
-    return [line for side, tail in _one_side(found) for line in _lines(tail, side, grey.shape[1])]
+    low, high = np.quantile(grey[::3, ::3], [0.02, 0.98])
+    dark = grey[(grey < 0.5 * (low + high)) & ~scene.clipped]
+    floor = float(np.median(dark)) if len(dark) else float(low)
+    return [(*line, floor) for side, tail in _one_side(found) for line in _lines(tail, side, grey.shape[1])]
 
 
 def _turned(scene: Scene, side: int) -> Scene:
@@ -66,17 +75,15 @@ def _turned(scene: Scene, side: int) -> Scene:
     )
 
 
-def _clipped(plane: NDArray[Any], grey: Float, noise: float) -> NDArray[np.bool_]:
-    """Pixels at, and places near, the lowest grey where many lie there, and pixels at the highest of the type."""
-    from scipy.ndimage import uniform_filter1d
+def _clipped(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels at the lowest or highest grey of the type, and those among many of them."""
+    from scipy.ndimage import uniform_filter
 
     if plane.dtype.kind not in "iu":
         return np.zeros(plane.shape, dtype=bool)
     limits = np.iinfo(plane.dtype)
-    low = grey <= limits.min
-    if low.mean() > 1e-3:
-        low |= uniform_filter1d(grey, 5, axis=1) < limits.min + 1.5 * noise
-    return np.asarray(low | (grey >= limits.max))
+    cut = (plane <= limits.min) | (plane >= limits.max)
+    return np.asarray(cut | (uniform_filter(cut.astype(np.float32), (3, 5)) > _CLIPPED))
 
 
 def _one_side(found: list[tuple[int, Tail]]) -> list[tuple[int, Tail]]:
@@ -133,13 +140,16 @@ def _tails_to_the_right(scene: Scene) -> list[Tail]:
     work, search = scene.grey.copy(), _Search(scene)
     barred = np.zeros(work.shape, dtype=bool)
     found: list[_Verdict] = []
-    for _ in range(_TRIES):
+    missed = 0
+    while missed < _TRIES:
         open_ = np.where(barred, 0, search.alike.max(axis=0))
         row, column = (int(v) for v in np.unravel_index(np.argmax(open_), open_.shape))
         if open_[row, column] < _SEED:
             break
         verdict = _judged(replace(scene, grey=work), search, row, column, found)
+        missed += 1
         if verdict.accepted:
+            missed = 0
             found.append(verdict)
             found = _refitted(scene, found)
             work = _without(scene.grey, found)
@@ -196,6 +206,7 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
         first -= 1
     while last < ny - 1 and out[last + 1]:
         last += 1
+    tail, stop = None, nx
     for _ in range(3):
         about = np.minimum(search.score[j][first : last + 1], 200).sum(axis=0)
         about[np.abs(np.arange(nx) - column) > 2 * _NEAR_PX] = 0
@@ -206,6 +217,10 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
             begin = int(other.tail.start.min())
             if begin > start.max() and np.intersect1d(other.tail.rows, rows).size:
                 stop = min(stop, begin - GAP_PX)
+        core = slice(first - int(rows[0]), last + 1 - int(rows[0]))
+        rough = Tail(rows, start, np.zeros(len(rows)), _LENGTHS_PX[j], 0.0)
+        if not _stands_out(scene, rough, core, stop, 0.7):
+            return _Verdict(rough, core, False)
         tail = fit_tail(scene, rows, start, stop)
         middle = abs(float(np.median(tail.depth[first - rows[0] : last + 1 - rows[0]])))
         deep = np.abs(tail.depth) > 0.3 * middle
@@ -219,23 +234,49 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
 
 def _is_tail(scene: Scene, tail: Tail, core: slice, stop: int) -> bool:
     depth = tail.depth[core]
-    if len(depth) < _LEAST_ROWS or tail.gain < _LEAST_GAIN:
+    scene = replace(scene, noise=max(scene.noise, _noise_left(scene, tail, core, stop)))
+    if len(depth) < _LEAST_ROWS or gain_of(scene, tail, stop) < _LEAST_GAIN:
         return False
     middle = float(np.median(depth))
     if np.mean(depth * np.sign(middle) > 0.15 * abs(middle)) < _ONE_SIGN:
         return False
-    reach = int(max(tail.length_px, _NEAR_PX))
+    span = float(np.subtract(*np.quantile(scene.grey[::3, ::3], [0.98, 0.02])))
+    ends = [tail.depth[:2]] if tail.rows[0] > 0 else []
+    ends += [tail.depth[-2:]] if tail.rows[-1] < len(scene.grey) - 1 else []
+    if abs(middle) > _DEEPEST * span or any(np.abs(end).max() > _ENDS * abs(middle) for end in ends):
+        return False
+    rough = float(np.median(np.abs(row_bends(depth[:, None])))) > _ROUGH * abs(middle)
+    return rough and _stands_out(scene, tail, core, stop)
+
+
+def _stands_out(scene: Scene, tail: Tail, core: slice, stop: int, ease: float = 1.0) -> bool:
+    """Whether rows bend from their neighbours beyond the start, far away as they do nearby, and not before it."""
+    reach = int(np.clip(tail.length_px, _NEAR_PX, _FAR_PX))
     start = tail.start[core].astype(np.int64)
+    if len(start) < _LEAST_ROWS - 2 * (ease < 1):
+        return False
     near, error = _bends(scene, tail, core, start + GAP_PX, np.minimum(start + GAP_PX + reach, stop))
     far, _ = _bends(scene, tail, core, start + GAP_PX + reach, np.minimum(start + GAP_PX + 4 * reach, stop))
     left, other_error = _bends(scene, tail, core, np.maximum(start - 3 - 3 * reach, 0), start - 3)
-    score = float(np.nanmedian(np.abs(near / error))) if np.isfinite(near).any() else 0.0
-    if score < _LEAST_SCORE or np.isfinite(left).mean() < 0.5:
+    if np.isfinite(near).mean() < 0.5 or np.isfinite(left).mean() < 0.5:
         return False
+    score = float(np.nanmedian(np.abs(near / error)))
     beside = float(np.nanmedian(np.abs(left / other_error)))
     alike = _correlation(near, far)
-    quiet = beside < _OTHER_SIDE * score or abs(_correlation(near, left)) < _INDEPENDENT
-    return bool((np.isnan(alike) or alike > _AGREE) and quiet)
+    quiet = beside < _OTHER_SIDE * score / ease or abs(_correlation(near, left)) < _INDEPENDENT / ease
+    agree = np.isnan(alike) or alike > _AGREE or ease < 1
+    return bool(score > ease * _LEAST_SCORE and agree and quiet)
+
+
+def _noise_left(scene: Scene, tail: Tail, core: slice, stop: int) -> float:
+    """Noise of the rows of a tail, which lie in something brighter than most of the slice perhaps."""
+    first = max(0, int(tail.rows[0]) - 1)
+    part = scene.grey[first : int(tail.rows[-1]) + 2].copy()
+    part[tail.rows - first] += tail.shape(part.shape[1])
+    begin = int(np.median(tail.start)) + GAP_PX
+    rows = tail.rows[core] - first
+    bends, clipped = row_bends(part)[rows, begin:stop], scene.clipped[tail.rows[core], begin:stop]
+    return 1.4826 * float(np.median(np.abs(bends[~clipped]))) if np.any(~clipped) else np.inf
 
 
 def _bends(scene: Scene, tail: Tail, core: slice, first: Any, stop: Any) -> tuple[Float, Float]:
@@ -248,7 +289,7 @@ def _bends(scene: Scene, tail: Tail, core: slice, first: Any, stop: Any) -> tupl
     shape = np.exp(-np.abs(x - tail.start[core, None]) / tail.length_px)
     low, high = int(rows[0]) - 1, int(rows[-1]) + 2
     part = row_bends(scene.grey[max(0, low) : high])
-    found, error = strongest(part[y - max(0, low), x], known, shape, scene.noise)
+    found, error = strongest(part[y - max(0, low), x], known, shape, scene.noise, block_px(tail.length_px))
     return np.where(known.sum(axis=1) >= _BORDER_PX, found, np.nan), error
 
 

@@ -22,6 +22,7 @@ GAP_PX = 2
 _LAGS = (1, 2, 3, 5)
 _TUKEY = 4.0
 _LEAST_PX = 6
+_JITTER = 0.35  # of the depths of a tail, relative
 _PAIR_NOISE = 1.155  # of a difference of two rows, against one of a row and the mean of its neighbours
 
 
@@ -70,8 +71,10 @@ def row_bends(grey: Float) -> Float:
     return bend
 
 
-def strongest(values: Float, known: Flags, shape: Float, noise: float) -> tuple[Float, Float]:
+def strongest(values: Float, known: Flags, shape: Float, noise: float, block: int = 1) -> tuple[Float, Float]:
     """Amplitude (n,) of ``shape`` in each row of values, phase boundaries left out, and its standard error.
+
+    A faint boundary of some length is lost in the noise of single pixels; means over `block` pixels show it.
 
     Examples
     --------
@@ -82,14 +85,21 @@ def strongest(values: Float, known: Flags, shape: Float, noise: float) -> tuple[
     >>> bool(abs(amplitude[0] - 12) < 2), bool(error[0] < 1)
     (True, True)
     """
-    base = np.where(known, shape, 0.0)
+    known_px, blocks = known, -(-values.shape[1] // block)
+    pad = ((0, 0), (0, blocks * block - values.shape[1]))
+    count = np.pad(known, pad).reshape(len(values), blocks, block).sum(axis=2)
+    known, root = count > 0, np.sqrt(np.maximum(count, 1))
+    values, shape = (
+        np.pad(np.where(inside, v, 0.0), pad).reshape(len(v), blocks, block).sum(axis=2) / root
+        for v, inside in ((values, known_px), (np.broadcast_to(shape, known_px.shape), known_px))
+    )
+    base = shape
     ratio = np.where(known, values / np.maximum(shape, 1e-9), np.inf)
     order = np.argsort(ratio, axis=1)
     mass = np.cumsum(np.take_along_axis(base, order, 1), axis=1)
     middle = np.argmax(mass >= 0.5 * mass[:, -1:], axis=1)[:, None]
     found = np.take_along_axis(ratio, np.take_along_axis(order, middle, 1), 1)[:, 0]
     found = np.where(np.isfinite(found), found, 0.0)
-    values = np.where(known, values, 0.0)
     size = np.ones(len(values))
     for _ in range(8):
         left = (values - found[:, None] * base) / (_TUKEY * noise)
@@ -97,6 +107,11 @@ def strongest(values: Float, known: Flags, shape: Float, noise: float) -> tuple[
         size = np.einsum("nx,nx->n", weight, base) + 1e-9
         found = np.einsum("nx,nx->n", weight, values) / size
     return found, noise / np.sqrt(size)
+
+
+def block_px(length_px: float) -> int:
+    """Pixels over which a tail of this length may be averaged."""
+    return int(np.clip(length_px / 8, 1, 8))
 
 
 def windows(scene_rows: Any, first: Any, stop: Any, width: int) -> tuple[Any, Any, Flags]:
@@ -152,7 +167,7 @@ def _of_length(scene: Scene, rows: NDArray[np.int64], start: Float, stop: int, l
         known = exists & ~scene.clipped[y, x] & ~scene.clipped[y + lag, x]
         shape = np.broadcast_to(np.exp(-np.arange(width) / length), known.shape)
         found, error = strongest(
-            scene.grey[y, x] - scene.grey[y + lag, x], known, shape, _PAIR_NOISE * scene.noise
+            scene.grey[y, x] - scene.grey[y + lag, x], known, shape, _PAIR_NOISE * scene.noise, block_px(length)
         )
         good = known.sum(axis=1) >= _LEAST_PX
         line = np.zeros((len(upper), n))
@@ -168,7 +183,7 @@ def _of_length(scene: Scene, rows: NDArray[np.int64], start: Float, stop: int, l
         return Tail(rows, start, np.zeros(n), length, 0.0)
     depth = _least_squares(np.concatenate(lines), np.concatenate(told), np.concatenate(weights))
     tail = Tail(rows, start, depth, length, 0.0)
-    return Tail(rows, start, depth, length, _gain(scene, tail, stop))
+    return Tail(rows, start, depth, length, gain_of(scene, tail, stop))
 
 
 def _or_less(start: Float, at: NDArray[np.int64]) -> Float:
@@ -180,14 +195,21 @@ def _least_squares(lines: Float, told: Float, weights: Float) -> Float:
     """Depths of all rows from what pairs of rows say, those that disagree held back (Huber)."""
     n = lines.shape[1]
     trust, depth = weights, np.zeros(n)
-    for _ in range(8):
+    for step in range(12):
+        if step == 6 and np.abs(depth).max() > 0:  # slow changes along the rows are the specimen's; those of charge are fast
+            deep = np.abs(depth) > 0.4 * np.quantile(np.abs(depth), 0.8)
+            middle = float(np.median(depth[deep]))
+            lines = np.concatenate([lines, np.eye(n)[deep]])
+            told = np.concatenate([told, np.full(int(deep.sum()), middle)])
+            weights = np.concatenate([weights, np.full(int(deep.sum()), 1 / max(_JITTER * abs(middle), 1e-6) ** 2)])
+            trust = weights
         normal = lines.T @ (lines * trust[:, None])
         depth = np.linalg.solve(normal + (1e-6 * weights.mean() + 1e-12) * np.eye(n), lines.T @ (trust * told))
         trust = weights / np.maximum(1, 0.5 * np.abs(told - lines @ depth) * np.sqrt(weights))
     return np.asarray(depth)
 
 
-def _gain(scene: Scene, tail: Tail, stop: int) -> float:
+def gain_of(scene: Scene, tail: Tail, stop: int) -> float:
     """By how much less neighbouring rows differ once the tail is taken off, per row."""
     if len(tail.rows) < 2:
         return 0.0
