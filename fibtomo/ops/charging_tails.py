@@ -31,12 +31,13 @@ _LEAST_SCORE = 2.2
 _ONE_SIGN = 0.8
 _AGREE = 0.4
 _OTHER_SIDE = 0.6
-_INDEPENDENT = 0.5
+_INDEPENDENT = 0.7
 _BORDER_PX = 6
 _FAR_PX = 60
 _CLIPPED = 0.15  # share of the pixels around
 _DEEPEST = 0.6  # of the span of greys
 _ENDS = 0.5  # of the depth: beyond, the tail does not end above or below
+_DEEP = 0.3
 _ROUGH = 0.05  # least change from row to row, against the depth
 
 
@@ -60,7 +61,7 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
     if not noise > 0:
         return []
     scene = Scene(grey, _clipped(plane), noise)
-    found = [(side, tail) for side in (1, -1) for tail in _tails_to_the_right(_turned(scene, side))]
+    found = [(side, one) for side in (1, -1) for one in _tails_to_the_right(_turned(scene, side))]
     low, high = np.quantile(grey[::3, ::3], [0.02, 0.98])
     dark = grey[(grey < 0.5 * (low + high)) & ~scene.clipped]
     floor = float(np.median(dark)) if len(dark) else float(low)
@@ -86,13 +87,18 @@ def _clipped(plane: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(cut | (uniform_filter(cut.astype(np.float32), (3, 5)) > _CLIPPED))
 
 
-def _one_side(found: list[tuple[int, Tail]]) -> list[tuple[int, Tail]]:
-    """Of tails to the right and to the left in the same rows, those of the side that explains more."""
-    kept: list[tuple[int, Tail]] = []
-    for side, tail in sorted(found, key=lambda one: -one[1].gain * len(one[1].rows)):
-        if all(side == s or not np.intersect1d(tail.rows, other.rows).size for s, other in kept):
-            kept.append((side, tail))
+def _one_side(found: list[tuple[int, _Verdict]]) -> list[tuple[int, Tail]]:
+    """The tails, but for those in rows where one to the other side, a tail or not, explains more."""
+    kept = []
+    for side, one in found:
+        rivals = [o for s, o in found if s != side and np.intersect1d(o.tail.rows[o.core], one.tail.rows[one.core]).size]
+        if one.accepted and all(_worth(one) > _worth(rival) for rival in rivals):
+            kept.append((side, one.tail))
     return kept
+
+
+def _worth(one: _Verdict) -> float:
+    return one.tail.gain * len(one.tail.rows)
 
 
 def _lines(tail: Tail, side: int, columns: int) -> list[tuple[float, ...]]:
@@ -136,10 +142,12 @@ class _Search:
             self.alike[j, a:b] = median_filter(score, (_WINDOW, 1), mode="nearest")[a - lo : b - lo]
 
 
-def _tails_to_the_right(scene: Scene) -> list[Tail]:
+def _tails_to_the_right(scene: Scene) -> list[_Verdict]:
+    """Tails, and what was taken for one at first."""
     work, search = scene.grey.copy(), _Search(scene)
     barred = np.zeros(work.shape, dtype=bool)
     found: list[_Verdict] = []
+    refused: list[_Verdict] = []
     missed = 0
     while missed < _TRIES:
         open_ = np.where(barred, 0, search.alike.max(axis=0))
@@ -158,10 +166,11 @@ def _tails_to_the_right(scene: Scene) -> list[Tail]:
             for one in found:
                 _bar(barred, int(one.tail.rows[0]), int(one.tail.rows[-1]), int(np.median(one.tail.start)))
         else:
+            refused.append(verdict)
             rows = verdict.tail.rows[verdict.core]
             _bar(barred, int(rows[0]), int(rows[-1]), int(np.median(verdict.tail.start)))
         _bar(barred, row, row, column)
-    return [one.tail for one in found]
+    return [*found, *refused]
 
 
 def _bar(barred: NDArray[np.bool_], first: int, last: int, column: int) -> None:
@@ -228,8 +237,15 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
         if grown == (first, last):
             break
         first, last = max(0, grown[0]), min(ny - 1, grown[1])
-    core = slice(first - int(rows[0]), last + 1 - int(rows[0]))
+    core = _deep_rows(tail, slice(first - int(rows[0]), last + 1 - int(rows[0])))
     return _Verdict(tail, core, _is_tail(scene, tail, core, stop))
+
+
+def _deep_rows(tail: Tail, core: slice) -> slice:
+    """Of the rows of a tail those from the first that is deep to the last."""
+    depth = np.abs(tail.depth[core])
+    deep = np.flatnonzero(depth > _DEEP * np.quantile(depth, 0.8)) if len(depth) else depth
+    return slice(core.start + int(deep[0]), core.start + int(deep[-1]) + 1) if len(deep) else core
 
 
 def _is_tail(scene: Scene, tail: Tail, core: slice, stop: int) -> bool:

@@ -10,8 +10,8 @@ _REACH_PX = 28
 _STEP_PX = 5
 _STEEPEST_PX = 8  # per row
 _BEND = 0.6  # price of a pixel by which the edges of two rows differ
-_SCORE_CAP = 80.0
-_STEP_CAP = 10.0
+_SCORE_CAP = 400.0
+_STEP_CAP = 15.0
 
 
 def tail_starts(scene: Scene, rows: NDArray[np.int64], about: int, score: Float) -> Float:
