@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.ops.grey_modes import Float
+from fibtomo.ops.phase_tails import phase_tails
 from fibtomo.ops.tail_edges import tail_starts
 from fibtomo.ops.tail_fit import GAP_PX, Scene, Tail, block_px, fit_tail, gain_of, row_bends, strongest, windows
 
@@ -36,6 +37,7 @@ _BORDER_PX = 6
 _FAR_PX = 60
 _CLIPPED = 0.15  # share of the pixels around
 _DEEPEST = 0.6  # of the span of greys
+_BRIGHTEST = 0.3  # the same of bright tails, which a bright layer is taken for
 _ENDS = 0.5  # of the depth: beyond, the tail does not end above or below
 _DEEP = 0.3
 _ROUGH = 0.05  # least change from row to row, against the depth
@@ -65,7 +67,10 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
     low, high = np.quantile(grey[::3, ::3], [0.02, 0.98])
     dark = grey[(grey < 0.5 * (low + high)) & ~scene.clipped]
     floor = float(np.median(dark)) if len(dark) else float(low)
-    return [(*line, floor) for side, tail in _one_side(found) for line in _lines(tail, side, grey.shape[1])]
+    lines = [line for side, tail in _one_side(found) for line in _lines(tail, side, grey.shape[1])]
+    told = phase_tails(plane)  # also sees tails too even from row to row for differences
+    rows = {line[0] for line in told}
+    return [(*line, floor) for line in told + [line for line in lines if line[0] not in rows]]
 
 
 def _turned(scene: Scene, side: int) -> Scene:
@@ -259,7 +264,7 @@ def _is_tail(scene: Scene, tail: Tail, core: slice, stop: int) -> bool:
     span = float(np.subtract(*np.quantile(scene.grey[::3, ::3], [0.98, 0.02])))
     ends = [tail.depth[:2]] if tail.rows[0] > 0 else []
     ends += [tail.depth[-2:]] if tail.rows[-1] < len(scene.grey) - 1 else []
-    if abs(middle) > _DEEPEST * span or any(np.abs(end).max() > _ENDS * abs(middle) for end in ends):
+    if abs(middle) > (_DEEPEST if middle > 0 else _BRIGHTEST) * span or any(np.abs(end).max() > _ENDS * abs(middle) for end in ends):
         return False
     rough = float(np.median(np.abs(row_bends(depth[:, None])))) > _ROUGH * abs(middle)
     return rough and _stands_out(scene, tail, core, stop)
