@@ -39,7 +39,7 @@ def repair_charging(array: Array) -> tuple[Array, Table]:
         Same shape and dtype; slices without a fault are the same bit by bit.
     found
         ``faults`` (n, 9) with the columns `COLUMNS`; ``pixels`` (z,) repaired, ``saturated`` (z,) share of pixels at
-        the largest integer grey, which cannot be repaired.
+        the largest integer grey, and ``blobs`` (m, 7), saturated regions, which cannot be repaired.
 
     Raises
     ------
@@ -89,7 +89,11 @@ def find_faults(planes: Array, core: tuple[int, int] | None = None, z0: int = 0,
             faults += [(z0 + k, 3, *tail) for tail in find_tails(to_dtype(sound, plane.dtype))]
     blobs = [(z0 + k, *blob) for k in range(start, stop) for blob in saturated_regions(host[k])]
     saturated = [0.0 if top is None else float(np.mean(plane == top)) for plane in host[start:stop]]
-    return {"faults": np.array(faults, dtype=np.float64).reshape(-1, len(COLUMNS)), "saturated": np.array(saturated), "blobs": np.array(blobs, dtype=np.float64).reshape(-1, len(BLOB_COLUMNS))}
+    return {
+        "faults": np.array(faults, dtype=np.float64).reshape(-1, len(COLUMNS)),
+        "saturated": np.array(saturated),
+        "blobs": np.array(blobs, dtype=np.float64).reshape(-1, len(BLOB_COLUMNS)),
+    }
 
 
 def combine_faults(partials: Sequence[Table], plane: tuple[int, ...]) -> Table:
@@ -104,11 +108,19 @@ def combine_faults(partials: Sequence[Table], plane: tuple[int, ...]) -> Table:
     """
     faults = np.concatenate([np.asarray(p["faults"]).reshape(-1, len(COLUMNS)) for p in partials])
     saturated = np.concatenate([p["saturated"] for p in partials])
-    blobs = np.concatenate([np.zeros((0, len(BLOB_COLUMNS))), *(p["blobs"] for p in partials if len(p.get("blobs", ())))])
+    blobs = np.concatenate(
+        [np.zeros((0, len(BLOB_COLUMNS))), *(p["blobs"] for p in partials if len(p.get("blobs", ())))]
+    )
     pixels = np.zeros(len(saturated), dtype=np.int64)
     for k in np.unique(faults[:, 0]).astype(np.int64):
         pixels[k] = fault_mask(faults, (1, *plane), int(k)).sum()
-    return {"faults": faults, "pixels": pixels, "saturated": saturated, "blobs": blobs, "plane_pixels": int(np.prod(plane))}
+    return {
+        "faults": faults,
+        "pixels": pixels,
+        "saturated": saturated,
+        "blobs": blobs,
+        "plane_pixels": int(np.prod(plane)),
+    }
 
 
 def fault_mask(faults: Float, shape: tuple[int, ...], z0: int = 0) -> NDArray[np.bool_]:

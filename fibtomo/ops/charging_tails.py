@@ -96,7 +96,9 @@ def _one_side(found: list[tuple[int, _Verdict]]) -> list[tuple[int, Tail]]:
     """The tails, but for those in rows where one to the other side, a tail or not, explains more."""
     kept = []
     for side, one in found:
-        rivals = [o for s, o in found if s != side and np.intersect1d(o.tail.rows[o.core], one.tail.rows[one.core]).size]
+        rivals = [
+            o for s, o in found if s != side and np.intersect1d(o.tail.rows[o.core], one.tail.rows[one.core]).size
+        ]
         if one.accepted and all(_worth(one) > _worth(rival) for rival in rivals):
             kept.append((side, one.tail))
     return kept
@@ -238,7 +240,10 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
         tail = fit_tail(scene, rows, start, stop)
         middle = abs(float(np.median(tail.depth[first - rows[0] : last + 1 - rows[0]])))
         deep = np.abs(tail.depth) > 0.3 * middle
-        grown = (first - 4 if deep[:2].any() and rows[0] > 0 else first), (last + 4 if deep[-2:].any() and rows[-1] < ny - 1 else last)
+        grown = (
+            (first - 4 if deep[:2].any() and rows[0] > 0 else first),
+            (last + 4 if deep[-2:].any() and rows[-1] < ny - 1 else last),
+        )
         if grown == (first, last):
             break
         first, last = max(0, grown[0]), min(ny - 1, grown[1])
@@ -264,7 +269,9 @@ def _is_tail(scene: Scene, tail: Tail, core: slice, stop: int) -> bool:
     span = float(np.subtract(*np.quantile(scene.grey[::3, ::3], [0.98, 0.02])))
     ends = [tail.depth[:2]] if tail.rows[0] > 0 else []
     ends += [tail.depth[-2:]] if tail.rows[-1] < len(scene.grey) - 1 else []
-    if abs(middle) > (_DEEPEST if middle > 0 else _BRIGHTEST) * span or any(np.abs(end).max() > _ENDS * abs(middle) for end in ends):
+    if abs(middle) > (_DEEPEST if middle > 0 else _BRIGHTEST) * span or any(
+        np.abs(end).max() > _ENDS * abs(middle) for end in ends
+    ):
         return False
     rough = float(np.median(np.abs(row_bends(depth[:, None])))) > _ROUGH * abs(middle)
     return rough and _stands_out(scene, tail, core, stop)

@@ -196,7 +196,9 @@ def _least_squares(lines: Float, told: Float, weights: Float) -> Float:
     n = lines.shape[1]
     trust, depth = weights, np.zeros(n)
     for step in range(12):
-        if step == 6 and np.abs(depth).max() > 0:  # slow changes along the rows are the specimen's; those of charge are fast
+        if (
+            step == 6 and np.abs(depth).max() > 0
+        ):  # slow changes along the rows are the specimen's; those of charge are fast
             deep = np.abs(depth) > 0.4 * np.quantile(np.abs(depth), 0.8)
             middle = float(np.median(depth[deep]))
             lines = np.concatenate([lines, np.eye(n)[deep]])
