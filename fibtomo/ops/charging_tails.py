@@ -17,10 +17,8 @@ from fibtomo.ops.grey_modes import Float
 from fibtomo.ops.phase_tails import phase_tails
 from fibtomo.ops.tail_edges import tail_starts
 from fibtomo.ops.tail_fit import GAP_PX, Scene, Tail, block_px, fit_tail, gain_of, row_bends, strongest, windows
+from fibtomo.ops.tail_search import SEARCHED_PX, Search, clipped_pixels
 
-_LENGTHS_PX = (10.0, 20.0, 40.0, 80.0, 160.0)
-_CLIP = 2.0  # standard deviations beyond which a difference counts no more
-_WINDOW = 7  # rows of which most must stand out
 _SEED = 12.0  # squared standard scores
 _GROW = (4.0, 0.1)  # of these rows, least score, also as a share of the seed's
 _MARGIN = 5  # rows beyond those that stand out
@@ -35,7 +33,6 @@ _OTHER_SIDE = 0.6
 _INDEPENDENT = 0.7
 _BORDER_PX = 6
 _FAR_PX = 60
-_CLIPPED = 0.15  # share of the pixels around
 _DEEPEST = 0.6  # of the span of greys
 _BRIGHTEST = 0.3  # the same of bright tails, which a bright layer is taken for
 _ENDS = 0.5  # of the depth: beyond, the tail does not end above or below
@@ -51,7 +48,12 @@ class _Verdict:
 
 
 def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
-    """Tails of a slice, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px, dark grey.
+    """Tails of a slice, row by row.
+
+    Returns
+    -------
+    list
+        Row, row + 1, first and stop column, depth in grey levels, signed length in px, dark grey.
 
     A positive depth is darkness; a negative length is that of a tail to the left. The last is what a pixel must not
     exceed whose grey the tail has cut off.
@@ -62,7 +64,7 @@ def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
     noise = 1.4826 * float(np.median(np.abs(row_bends(grey)[1:-1])))
     if not noise > 0:
         return []
-    scene = Scene(grey, _clipped(plane), noise)
+    scene = Scene(grey, clipped_pixels(plane), noise)
     found = [(side, one) for side in (1, -1) for one in _tails_to_the_right(_turned(scene, side))]
     low, high = np.quantile(grey[::3, ::3], [0.02, 0.98])
     dark = grey[(grey < 0.5 * (low + high)) & ~scene.clipped]
@@ -79,17 +81,6 @@ def _turned(scene: Scene, side: int) -> Scene:
     return replace(
         scene, grey=np.ascontiguousarray(scene.grey[:, ::-1]), clipped=np.ascontiguousarray(scene.clipped[:, ::-1])
     )
-
-
-def _clipped(plane: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels at the lowest or highest grey of the type, and those among many of them."""
-    from scipy.ndimage import uniform_filter
-
-    if plane.dtype.kind not in "iu":
-        return np.zeros(plane.shape, dtype=bool)
-    limits = np.iinfo(plane.dtype)
-    cut = (plane <= limits.min) | (plane >= limits.max)
-    return np.asarray(cut | (uniform_filter(cut.astype(np.float32), (3, 5)) > _CLIPPED))
 
 
 def _one_side(found: list[tuple[int, _Verdict]]) -> list[tuple[int, Tail]]:
@@ -121,37 +112,9 @@ def _lines(tail: Tail, side: int, columns: int) -> list[tuple[float, ...]]:
     return out
 
 
-class _Search:
-    """How much the rows about each pixel stand out if a tail starts there, for a number of lengths."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scale = np.zeros(len(_LENGTHS_PX))
-        self.score = np.zeros((len(_LENGTHS_PX), *scene.grey.shape), dtype=np.float32)
-        self.alike = np.zeros_like(self.score)
-        self.noise = scene.noise
-        self.see(scene.grey, 0, len(scene.grey))
-
-    def see(self, grey: Float, first: int, stop: int) -> None:
-        """Look (again) at the rows from `first` to `stop`."""
-        from scipy.ndimage import median_filter
-        from scipy.signal import lfilter
-
-        reach = _WINDOW // 2
-        a, b = max(0, first - 1 - reach), min(len(grey), stop + 1 + reach)
-        lo, hi = max(0, a - reach - 1), min(len(grey), b + reach + 1)
-        bends = np.clip(row_bends(grey[lo:hi]), -_CLIP * self.noise, _CLIP * self.noise)[:, ::-1]
-        for j, length in enumerate(_LENGTHS_PX):
-            total = lfilter([1.0], [1.0, -np.exp(-1 / length)], bends, axis=1)[:, ::-1]
-            if self.scale[j] == 0:
-                self.scale[j] = max(1.4826 * float(np.median(np.abs(total))), 1e-9)
-            score = np.asarray((total / self.scale[j]) ** 2, dtype=np.float32)
-            self.score[j, a:b] = score[a - lo : b - lo]
-            self.alike[j, a:b] = median_filter(score, (_WINDOW, 1), mode="nearest")[a - lo : b - lo]
-
-
 def _tails_to_the_right(scene: Scene) -> list[_Verdict]:
     """Tails, and what was taken for one at first."""
-    work, search = scene.grey.copy(), _Search(scene)
+    work, search = scene.grey.copy(), Search(scene)
     barred = np.zeros(work.shape, dtype=bool)
     found: list[_Verdict] = []
     refused: list[_Verdict] = []
@@ -192,7 +155,7 @@ def _without(grey: Float, found: list[_Verdict]) -> Float:
 
 
 def _refitted(scene: Scene, found: list[_Verdict]) -> list[_Verdict]:
-    """Tails that share rows fitted again: from left to right up to where the next one starts, then with all others off."""
+    """Tails that share rows fitted again: from the left up to where the next one starts, then with all others off."""
     newest = found[-1]
     group = [one for one in found if np.intersect1d(one.tail.rows, newest.tail.rows).size]
     if len(group) < 2:
@@ -211,7 +174,7 @@ def _refitted(scene: Scene, found: list[_Verdict]) -> list[_Verdict]:
     return rest + group
 
 
-def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_Verdict]) -> _Verdict:
+def _judged(scene: Scene, search: Search, row: int, column: int, found: list[_Verdict]) -> _Verdict:
     """The tail that starts near a pixel, grown until it ends above and below, and whether it is one."""
     ny, nx = scene.grey.shape
     j = int(np.argmax(search.alike[:, row, column]))
@@ -234,16 +197,15 @@ def _judged(scene: Scene, search: _Search, row: int, column: int, found: list[_V
             if begin > start.max() and np.intersect1d(other.tail.rows, rows).size:
                 stop = min(stop, begin - GAP_PX)
         core = slice(first - int(rows[0]), last + 1 - int(rows[0]))
-        rough = Tail(rows, start, np.zeros(len(rows)), _LENGTHS_PX[j], 0.0)
+        rough = Tail(rows, start, np.zeros(len(rows)), SEARCHED_PX[j], 0.0)
         if not _stands_out(scene, rough, core, stop, 0.7):
             return _Verdict(rough, core, False)
         tail = fit_tail(scene, rows, start, stop)
         middle = abs(float(np.median(tail.depth[first - rows[0] : last + 1 - rows[0]])))
         deep = np.abs(tail.depth) > 0.3 * middle
-        grown = (
-            (first - 4 if deep[:2].any() and rows[0] > 0 else first),
-            (last + 4 if deep[-2:].any() and rows[-1] < ny - 1 else last),
-        )
+        up = 4 if deep[:2].any() and rows[0] > 0 else 0
+        down = 4 if deep[-2:].any() and rows[-1] < ny - 1 else 0
+        grown = (first - up, last + down)
         if grown == (first, last):
             break
         first, last = max(0, grown[0]), min(ny - 1, grown[1])

@@ -43,7 +43,7 @@ class _Inclusion:
 
 
 def phase_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
-    """Tails of a slice by what its two phases are, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px."""
+    """Tails of a slice, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px."""
     grey = np.asarray(plane, dtype=np.float32)
     if min(grey.shape) < 32:
         return []
