@@ -47,6 +47,7 @@ register(
     StageDef(
         name="intensity.charging",
         kind=Kind.SLICE,
+        version=2,
         params=ChargingParams,
         needs=needs,
         apply=apply,

@@ -1,215 +1,291 @@
-"""Tails of charging inclusions, measured against the phases.
+"""Tails of charging inclusions: found where neighbouring rows differ by something that decays along the scan.
 
-A tail is a decaying darkness beside a bright inclusion along the fast scan direction, x. The rows beside an inclusion
-are explained as the two phases of the slice, shifted by ``-depth exp(-distance / length)``, with one length for an
-inclusion and one depth for every row. It counts only if it is deep, explains much, is missing on the other side and
-ends above and below, and if its pixels are the phases once it is taken off: a dark rim, a layer or a wall are not.
+The charge of an inclusion differs from row to row, and so does the tail beside it along x, the fast scan direction. A
+row less the mean of its neighbours, filtered with ``exp(-distance / length)``, stands out in nearly every row of a
+tail; a phase boundary does so in a row or two. What is found is fitted (`fibtomo.ops.tail_fit`) and counts only if
+near and far parts of the tail agree row by row, nothing alike is seen on the other side of its start (a layer, a row
+that jumps), its rows are all darker (or all brighter) and it explains much.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.ops.grey_modes import Float, Histograms, Peaks, common_peaks
+from fibtomo.ops.grey_modes import Float
+from fibtomo.ops.phase_tails import phase_tails
+from fibtomo.ops.tail_edges import tail_starts
+from fibtomo.ops.tail_fit import GAP_PX, Scene, Tail, block_px, fit_tail, gain_of, row_bends, strongest, windows
+from fibtomo.ops.tail_search import SEARCHED_PX, Search, clipped_pixels
 
-LENGTHS_PX = (10.0, 20.0, 40.0, 80.0, 160.0)
-_DEPTHS = np.linspace(-0.3, 0.9, 25)  # of the contrast
-_PHASE_PIXELS = 2**17
-_SEED_SIGMA = 3.5
-_SEED_ABOVE = 0.28  # contrasts above the brightest phase: more than a bright rim
-_SEED_ROWS = 4
-_SEED_PIXELS = 20
-_LARGEST = 0.03  # share of the slice from which on a bright region is no inclusion
-_MOST_BRIGHT = 0.04
-_LEAST_DEPTH = 0.1  # of the contrast
-_DEEP_ROWS = 0.85  # share of rows that must be deep
-_DEEPEST = 0.7  # beyond, one phase is taken for the other
-_SCATTER = 0.27  # of the depths, in contrasts
-_LEAST_EVIDENCE = 12.0  # logarithm of the likelihood per row
-_ELSEWHERE = 0.4
-_MISFIT = 0.3  # share of pixels that lie at neither phase once the tail is off: they show something else
-_BANDS = 4  # times its own height that an inclusion may be larger than what is seen of it
+_SEED = 12.0  # squared standard scores
+_GROW = (4.0, 0.1)  # of these rows, least score, also as a share of the seed's
+_MARGIN = 5  # rows beyond those that stand out
+_NEAR_PX = 12  # columns within which no second start is sought
+_TRIES = 6
+_LEAST_ROWS = 5
+_LEAST_GAIN = 4.0
+_LEAST_SCORE = 2.2
+_ONE_SIGN = 0.8
+_AGREE = 0.4
+_OTHER_SIDE = 0.6
+_INDEPENDENT = 0.7
+_BORDER_PX = 6
+_FAR_PX = 60
+_DEEPEST = 0.6  # of the span of greys
+_BRIGHTEST = 0.3  # the same of bright tails, which a bright layer is taken for
+_ENDS = 0.5  # of the depth: beyond, the tail does not end above or below
+_DEEP = 0.3
+_ROUGH = 0.05  # least change from row to row, against the depth
 
 
-@dataclass(frozen=True)
-class _Inclusion:
-    """A bright blob: for each of its rows the first and the last column."""
-
-    rows: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+@dataclass(frozen=True, eq=False)
+class _Verdict:
+    tail: Tail
+    core: slice
+    accepted: bool
 
 
 def find_tails(plane: NDArray[Any]) -> list[tuple[float, ...]]:
-    """Tails of a slice, row by row: row, row + 1, first and stop column, depth in grey levels, signed length in px."""
-    grey = np.asarray(plane, dtype=np.float32)
-    if min(grey.shape) < 32:
+    """Tails of a slice, row by row.
+
+    Returns
+    -------
+    list
+        Row, row + 1, first and stop column, depth in grey levels, signed length in px, dark grey.
+
+    A positive depth is darkness; a negative length is that of a tail to the left. The last is what a pixel must not
+    exceed whose grey the tail has cut off.
+    """
+    if min(plane.shape) < 32:
         return []
-    phases = _phases(grey)
-    if phases is None:
+    grey = np.asarray(plane, dtype=np.float64)
+    noise = 1.4826 * float(np.median(np.abs(row_bends(grey)[1:-1])))
+    if not noise > 0:
         return []
-    tails: list[tuple[float, ...]] = []
-    taken: dict[int, set[int]] = {1: set(), -1: set()}
-    for blob in _inclusions(grey, phases):
-        right, left = _fit(grey, blob, phases, +1), _fit(grey, blob, phases, -1)
-        best, other, side = (right, left, 1) if right.evidence >= left.evidence else (left, right, -1)
-        if best.evidence < _LEAST_EVIDENCE or np.median(other.depths) > _ELSEWHERE * best.middle or not _even(best):
-            continue
-        if _misfit(grey, best, blob, phases, side) > _MISFIT or not _ends(grey, blob, phases, side, best):
-            continue
-        contrast = phases.mean[-1] - phases.mean[0]
-        for row, first, stop, depth in _rows_of(grey, blob, phases, side, best):
-            if row not in taken[side]:
-                taken[side].add(row)
-                reach = int(4 * best.length_px)
-                first, stop = (first, min(stop, first + reach)) if side > 0 else (max(first, stop - reach), stop)
-                tails.append((row, row + 1, first, stop, depth * contrast, side * best.length_px))
-    return tails
+    scene = Scene(grey, clipped_pixels(plane), noise)
+    found = [(side, one) for side in (1, -1) for one in _tails_to_the_right(_turned(scene, side))]
+    low, high = np.quantile(grey[::3, ::3], [0.02, 0.98])
+    dark = grey[(grey < 0.5 * (low + high)) & ~scene.clipped]
+    floor = float(np.median(dark)) if len(dark) else float(low)
+    lines = [line for side, tail in _one_side(found) for line in _lines(tail, side, grey.shape[1])]
+    told = phase_tails(plane)  # also sees tails too even from row to row for differences
+    rows = {line[0] for line in told}
+    return [(*line, floor) for line in told + [line for line in lines if line[0] not in rows]]
 
 
-def _even(tail: "_Tail") -> bool:
-    """Whether nearly all rows are deep, none so deep that one phase is taken for the other, and all about as deep."""
-    deep = float(np.mean(tail.depths > _LEAST_DEPTH))
-    return deep >= _DEEP_ROWS and tail.middle < _DEEPEST and float(np.std(tail.depths)) < _SCATTER
+def _turned(scene: Scene, side: int) -> Scene:
+    if side > 0:
+        return scene
+    return replace(
+        scene, grey=np.ascontiguousarray(scene.grey[:, ::-1]), clipped=np.ascontiguousarray(scene.clipped[:, ::-1])
+    )
 
 
-def _phases(grey: Float) -> Peaks | None:
-    """The two phases with most pixels, or nothing where they do not stand apart."""
-    step = max(1, int(np.sqrt(grey.size / _PHASE_PIXELS)))
-    some = grey[::step, ::step]
-    low, high = np.quantile(some, [0.002, 0.998])
-    if high <= low:
-        return None
-    counts, edges = np.histogram(some, 256, (low, high))
-    peaks = common_peaks(Histograms(counts[None], edges[:1], edges[1:2] - edges[:1]), 2)
-    apart = peaks.mean[1] - peaks.mean[0] > 4 * peaks.sigma.max()
-    return peaks if apart and np.all(peaks.sigma > 0) else None
+def _one_side(found: list[tuple[int, _Verdict]]) -> list[tuple[int, Tail]]:
+    """The tails, but for those in rows where one to the other side, a tail or not, explains more."""
+    kept = []
+    for side, one in found:
+        rivals = [
+            o for s, o in found if s != side and np.intersect1d(o.tail.rows[o.core], one.tail.rows[one.core]).size
+        ]
+        if one.accepted and all(_worth(one) > _worth(rival) for rival in rivals):
+            kept.append((side, one.tail))
+    return kept
 
 
-def _inclusions(grey: Float, phases: Peaks) -> list[_Inclusion]:
-    """Small regions brighter than the brightest phase."""
-    from scipy.ndimage import find_objects, label, uniform_filter
-
-    limit = phases.mean[1] + max(_SEED_SIGMA * phases.sigma[1] / 3, _SEED_ABOVE * (phases.mean[1] - phases.mean[0]))
-    bright = uniform_filter(grey, 3, mode="nearest") > limit
-    if bright.mean() > _MOST_BRIGHT:  # a phase of the specimen
-        return []
-    labels, _ = label(bright)
-    found = []
-    for name, box in enumerate(find_objects(labels), 1):
-        inside = labels[box] == name
-        size = int(inside.sum())
-        if size < _SEED_PIXELS or inside.shape[0] < _SEED_ROWS or size > _LARGEST * grey.size:
-            continue
-        if box[0].start == 0 or box[0].stop == grey.shape[0]:
-            continue
-        first, last = inside.argmax(axis=1), inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
-        rows = np.arange(box[0].start, box[0].stop)
-        found.append(_Inclusion(rows, first + box[1].start, last + box[1].start))
-    return found
+def _worth(one: _Verdict) -> float:
+    return one.tail.gain * len(one.tail.rows)
 
 
-@dataclass(frozen=True)
-class _Tail:
-    """Depth of each row in contrasts, and how much better than none the rows are explained, per row."""
-
-    depths: Float
-    first: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    length_px: float
-    evidence: float
-
-    @property
-    def middle(self) -> float:
-        """Median depth."""
-        return float(np.median(self.depths)) if len(self.depths) else 0.0
+def _lines(tail: Tail, side: int, columns: int) -> list[tuple[float, ...]]:
+    """One entry for each row, as far as the tail is worth a repair."""
+    out = []
+    for row, start, depth in zip(tail.rows, tail.start, tail.depth, strict=True):
+        first = int(start) + 1
+        stop = min(columns, first + int(np.ceil(5 * tail.length_px)))
+        if stop > first:
+            amount = float(depth * np.exp(-(first - start) / tail.length_px))
+            a, b = (first, stop) if side > 0 else (columns - stop, columns - first)
+            out.append((int(row), int(row) + 1, a, b, amount, side * tail.length_px))
+    return out
 
 
-def _fit(grey: Float, blob: _Inclusion, phases: Peaks, side: int, length_px: float | None = None) -> _Tail:
-    """The length, one for all rows, and the depths that explain best what lies beside an inclusion."""
-    contrast, columns = phases.mean[1] - phases.mean[0], grey.shape[1]
-    reach = int(4 * LENGTHS_PX[-1])
-    first = np.minimum(blob.last + 3, columns) if side > 0 else np.maximum(blob.first - 2 - reach, 0)
-    stop = np.minimum(first + reach, columns) if side > 0 else np.maximum(blob.first - 2, 0)
-    sigma, mean = phases.sigma.max(), phases.mean
-    gains = np.zeros((len(LENGTHS_PX), len(blob.rows), len(_DEPTHS)))
-    for i, row in enumerate(blob.rows):
-        line = grey[row, first[i] : stop[i]][::side]
-        if len(line) < 8:
-            continue
-        away = np.arange(len(line))
-        for j, length in enumerate(LENGTHS_PX):
-            near = away[: int(4 * length)]
-            moved = line[: len(near)] + contrast * _DEPTHS[:, None] * np.exp(-near / length)
-            u = (moved[..., None] - mean) / sigma
-            likelihood = np.log(np.exp(-0.5 * u * u).sum(axis=-1) + 0.02).sum(axis=-1)
-            gains[j, i] = likelihood - likelihood[np.argmin(np.abs(_DEPTHS))]
-    total = gains.max(axis=2).sum(axis=1)
-    j = int(np.argmax(total)) if length_px is None else LENGTHS_PX.index(length_px)
-    depths = _peak(gains[j])
-    return _Tail(depths, first, stop, LENGTHS_PX[j], float(total[j]) / max(len(blob.rows), 1))
+def _tails_to_the_right(scene: Scene) -> list[_Verdict]:
+    """Tails, and what was taken for one at first."""
+    work, search = scene.grey.copy(), Search(scene)
+    barred = np.zeros(work.shape, dtype=bool)
+    found: list[_Verdict] = []
+    refused: list[_Verdict] = []
+    missed = 0
+    while missed < _TRIES:
+        open_ = np.where(barred, 0, search.alike.max(axis=0))
+        row, column = (int(v) for v in np.unravel_index(np.argmax(open_), open_.shape))
+        if open_[row, column] < _SEED:
+            break
+        verdict = _judged(replace(scene, grey=work), search, row, column, found)
+        missed += 1
+        if verdict.accepted:
+            missed = 0
+            found.append(verdict)
+            found = _refitted(scene, found)
+            work = _without(scene.grey, found)
+            search.see(work, int(verdict.tail.rows[0]), int(verdict.tail.rows[-1]) + 1)
+            barred[:] = False
+            for one in found:
+                _bar(barred, int(one.tail.rows[0]), int(one.tail.rows[-1]), int(np.median(one.tail.start)))
+        else:
+            refused.append(verdict)
+            rows = verdict.tail.rows[verdict.core]
+            _bar(barred, int(rows[0]), int(rows[-1]), int(np.median(verdict.tail.start)))
+        _bar(barred, row, row, column)
+    return [*found, *refused]
 
 
-def _misfit(grey: Float, tail: _Tail, blob: _Inclusion, phases: Peaks, side: int) -> float:
-    """Share of the pixels in a tail that lie at neither phase when it is taken off."""
-    wrong = seen = 0
-    contrast = phases.mean[1] - phases.mean[0]
-    for row, first, stop, depth in zip(blob.rows, tail.first, tail.stop, tail.depths, strict=True):
-        line = grey[row, first:stop][::side][: int(4 * tail.length_px)]
-        line = line + depth * contrast * np.exp(-np.arange(len(line)) / tail.length_px)
-        away = np.abs(line[:, None] - phases.mean).min(axis=1)
-        wrong, seen = wrong + int(np.sum(away > 3 * phases.sigma.max())), seen + len(line)
-    return wrong / max(seen, 1)
+def _bar(barred: NDArray[np.bool_], first: int, last: int, column: int) -> None:
+    barred[max(0, first - 3) : last + 4, max(0, column - _NEAR_PX) : column + _NEAR_PX + 1] = True
 
 
-def _peak(gains: Float) -> Float:
-    """Depth (rows,) of most likelihood, between the grid's places by a parabola."""
-    at = np.clip(gains.argmax(axis=1), 1, len(_DEPTHS) - 2)
-    rows = np.arange(len(gains))
-    before, here, after = gains[rows, at - 1], gains[rows, at], gains[rows, at + 1]
-    bend = before - 2 * here + after
-    part = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1), 0.0)
-    return np.where(np.ptp(gains, axis=1) > 0, _DEPTHS[at] + np.clip(part, -1, 1) * (_DEPTHS[1] - _DEPTHS[0]), 0.0)
+def _without(grey: Float, found: list[_Verdict]) -> Float:
+    out = grey.copy()
+    for one in found:
+        out[one.tail.rows] += one.tail.shape(grey.shape[1])
+    return out
 
 
-def _ends(grey: Float, blob: _Inclusion, phases: Peaks, side: int, best: _Tail) -> bool:
-    """Whether the tail is gone in rows above and below the inclusion; a layer goes on, and so may its other parts."""
-    n = max(len(blob.rows), _SEED_ROWS)
-    for direction in (-1, 1):
-        gone = []
-        for step in range(1, _BANDS + 1):
-            rows = blob.rows + direction * step * (n + 3)
-            rows = rows[(rows >= 0) & (rows < len(grey))]
-            if len(rows) >= _SEED_ROWS:
-                gone.append(_fit(grey, _at(blob, rows, side), phases, side).middle < _ELSEWHERE * best.middle)
-        if gone and not any(gone):
-            return False
-    return True
+def _refitted(scene: Scene, found: list[_Verdict]) -> list[_Verdict]:
+    """Tails that share rows fitted again: from the left up to where the next one starts, then with all others off."""
+    newest = found[-1]
+    group = [one for one in found if np.intersect1d(one.tail.rows, newest.tail.rows).size]
+    if len(group) < 2:
+        return found
+    rest = [one for one in found if one not in group]
+    group.sort(key=lambda one: float(np.median(one.tail.start)))
+    length = max(group, key=lambda one: one.tail.gain).tail.length_px
+    for k, one in enumerate(group):
+        stop = int(group[k + 1].tail.start.min()) - GAP_PX if k + 1 < len(group) else scene.grey.shape[1]
+        seen = replace(scene, grey=_without(scene.grey, rest + group[:k]))
+        group[k] = replace(one, tail=fit_tail(seen, one.tail.rows, one.tail.start, stop, length))
+    for _ in range(2):
+        for k, one in enumerate(group):
+            seen = replace(scene, grey=_without(scene.grey, rest + group[:k] + group[k + 1 :]))
+            group[k] = replace(one, tail=fit_tail(seen, one.tail.rows, one.tail.start, scene.grey.shape[1]))
+    return rest + group
 
 
-def _at(blob: _Inclusion, rows: NDArray[np.int64], side: int) -> _Inclusion:
-    """Other rows, as if the inclusion ended there in its middle column."""
-    edge = np.full(len(rows), int(np.median(blob.last if side > 0 else blob.first)))
-    return _Inclusion(rows, edge, edge)
+def _judged(scene: Scene, search: Search, row: int, column: int, found: list[_Verdict]) -> _Verdict:
+    """The tail that starts near a pixel, grown until it ends above and below, and whether it is one."""
+    ny, nx = scene.grey.shape
+    j = int(np.argmax(search.alike[:, row, column]))
+    near = search.alike[j][:, max(0, column - 3) : column + 4].max(axis=1)
+    out = near > max(_GROW[0], _GROW[1] * float(near[row]))
+    first, last = row, row
+    while first > 0 and out[first - 1]:
+        first -= 1
+    while last < ny - 1 and out[last + 1]:
+        last += 1
+    tail, stop = None, nx
+    for _ in range(3):
+        about = np.minimum(search.score[j][first : last + 1], 200).sum(axis=0)
+        about[np.abs(np.arange(nx) - column) > 2 * _NEAR_PX] = 0
+        rows = np.arange(max(0, first - _MARGIN), min(ny, last + 1 + _MARGIN))
+        start = tail_starts(scene, rows, int(np.argmax(about)), search.score[j])
+        stop = nx
+        for other in found:
+            begin = int(other.tail.start.min())
+            if begin > start.max() and np.intersect1d(other.tail.rows, rows).size:
+                stop = min(stop, begin - GAP_PX)
+        core = slice(first - int(rows[0]), last + 1 - int(rows[0]))
+        rough = Tail(rows, start, np.zeros(len(rows)), SEARCHED_PX[j], 0.0)
+        if not _stands_out(scene, rough, core, stop, 0.7):
+            return _Verdict(rough, core, False)
+        tail = fit_tail(scene, rows, start, stop)
+        middle = abs(float(np.median(tail.depth[first - rows[0] : last + 1 - rows[0]])))
+        deep = np.abs(tail.depth) > 0.3 * middle
+        up = 4 if deep[:2].any() and rows[0] > 0 else 0
+        down = 4 if deep[-2:].any() and rows[-1] < ny - 1 else 0
+        grown = (first - up, last + down)
+        if grown == (first, last):
+            break
+        first, last = max(0, grown[0]), min(ny - 1, grown[1])
+    core = _deep_rows(tail, slice(first - int(rows[0]), last + 1 - int(rows[0])))
+    return _Verdict(tail, core, _is_tail(scene, tail, core, stop))
 
 
-def _rows_of(grey: Float, blob: _Inclusion, phases: Peaks, side: int, best: _Tail) -> list[tuple[int, int, int, float]]:
-    """Row, first and stop column and depth of the tail: in the rows of the inclusion, and on while it goes on."""
-    found = [
-        (int(row), int(first), int(stop), float(depth))
-        for row, first, stop, depth in zip(blob.rows, best.first, best.stop, best.depths, strict=True)
-        if stop - first >= 4 and depth > 0.5 * _LEAST_DEPTH
-    ]
-    reach = _BANDS * (len(blob.rows) + 3)
-    for start, step in ((int(blob.rows[0]) - 1, -1), (int(blob.rows[-1]) + 1, 1)):
-        missed = 0
-        for row in range(start, start + step * reach, step):
-            if not 0 <= row < len(grey) or missed > 2:
-                break
-            one = _fit(grey, _at(blob, np.array([row]), side), phases, side, best.length_px)
-            missed = 0 if one.evidence > _LEAST_EVIDENCE and one.middle > _LEAST_DEPTH else missed + 1
-            if not missed:
-                found.append((row, int(one.first[0]), int(one.stop[0]), one.middle))
-    return found
+def _deep_rows(tail: Tail, core: slice) -> slice:
+    """Of the rows of a tail those from the first that is deep to the last."""
+    depth = np.abs(tail.depth[core])
+    deep = np.flatnonzero(depth > _DEEP * np.quantile(depth, 0.8)) if len(depth) else depth
+    return slice(core.start + int(deep[0]), core.start + int(deep[-1]) + 1) if len(deep) else core
+
+
+def _is_tail(scene: Scene, tail: Tail, core: slice, stop: int) -> bool:
+    depth = tail.depth[core]
+    scene = replace(scene, noise=max(scene.noise, _noise_left(scene, tail, core, stop)))
+    if len(depth) < _LEAST_ROWS or gain_of(scene, tail, stop) < _LEAST_GAIN:
+        return False
+    middle = float(np.median(depth))
+    if np.mean(depth * np.sign(middle) > 0.15 * abs(middle)) < _ONE_SIGN:
+        return False
+    span = float(np.subtract(*np.quantile(scene.grey[::3, ::3], [0.98, 0.02])))
+    ends = [tail.depth[:2]] if tail.rows[0] > 0 else []
+    ends += [tail.depth[-2:]] if tail.rows[-1] < len(scene.grey) - 1 else []
+    if abs(middle) > (_DEEPEST if middle > 0 else _BRIGHTEST) * span or any(
+        np.abs(end).max() > _ENDS * abs(middle) for end in ends
+    ):
+        return False
+    rough = float(np.median(np.abs(row_bends(depth[:, None])))) > _ROUGH * abs(middle)
+    return rough and _stands_out(scene, tail, core, stop)
+
+
+def _stands_out(scene: Scene, tail: Tail, core: slice, stop: int, ease: float = 1.0) -> bool:
+    """Whether rows bend from their neighbours beyond the start, far away as they do nearby, and not before it."""
+    reach = int(np.clip(tail.length_px, _NEAR_PX, _FAR_PX))
+    start = tail.start[core].astype(np.int64)
+    if len(start) < _LEAST_ROWS - 2 * (ease < 1):
+        return False
+    near, error = _bends(scene, tail, core, start + GAP_PX, np.minimum(start + GAP_PX + reach, stop))
+    far, _ = _bends(scene, tail, core, start + GAP_PX + reach, np.minimum(start + GAP_PX + 4 * reach, stop))
+    left, other_error = _bends(scene, tail, core, np.maximum(start - 3 - 3 * reach, 0), start - 3)
+    if np.isfinite(near).mean() < 0.5 or np.isfinite(left).mean() < 0.5:
+        return False
+    score = float(np.nanmedian(np.abs(near / error)))
+    beside = float(np.nanmedian(np.abs(left / other_error)))
+    alike = _correlation(near, far)
+    quiet = beside < _OTHER_SIDE * score / ease or abs(_correlation(near, left)) < _INDEPENDENT / ease
+    agree = np.isnan(alike) or alike > _AGREE or ease < 1
+    return bool(score > ease * _LEAST_SCORE and agree and quiet)
+
+
+def _noise_left(scene: Scene, tail: Tail, core: slice, stop: int) -> float:
+    """Noise of the rows of a tail, which lie in something brighter than most of the slice perhaps."""
+    first = max(0, int(tail.rows[0]) - 1)
+    part = scene.grey[first : int(tail.rows[-1]) + 2].copy()
+    part[tail.rows - first] += tail.shape(part.shape[1])
+    begin = int(np.median(tail.start)) + GAP_PX
+    rows = tail.rows[core] - first
+    bends, clipped = row_bends(part)[rows, begin:stop], scene.clipped[tail.rows[core], begin:stop]
+    return 1.4826 * float(np.median(np.abs(bends[~clipped]))) if np.any(~clipped) else np.inf
+
+
+def _bends(scene: Scene, tail: Tail, core: slice, first: Any, stop: Any) -> tuple[Float, Float]:
+    """How far each row bends from its neighbours between two columns, in the shape of the tail, and the error."""
+    rows = tail.rows[core]
+    width = max(int(np.max(stop - first)), 1)
+    y, x, known = windows(rows, first, stop, width)
+    x = np.clip(x, 0, scene.grey.shape[1] - 1)
+    known = known & ~scene.clipped[y, x]
+    shape = np.exp(-np.abs(x - tail.start[core, None]) / tail.length_px)
+    low, high = int(rows[0]) - 1, int(rows[-1]) + 2
+    part = row_bends(scene.grey[max(0, low) : high])
+    found, error = strongest(part[y - max(0, low), x], known, shape, scene.noise, block_px(tail.length_px))
+    return np.where(known.sum(axis=1) >= _BORDER_PX, found, np.nan), error
+
+
+def _correlation(a: Float, b: Float) -> float:
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < _LEAST_ROWS:
+        return float("nan")
+    a, b = a[both], b[both]
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b) + 1e-30))

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from fibtomo.backend.array import as_array, namespace, to_dtype
 from fibtomo.errors import InputError
+from fibtomo.ops.charging import fault_notes, repair_charging
 from fibtomo.ops.flicker import apply_flicker, combine_flicker, measure_flicker
 from fibtomo.ops.shading import apply_shading, combine_shading, measure_shading
 
@@ -18,8 +19,10 @@ def correct_intensity(
     window_slices: int = 101,
     order: int = 2,
     value_range: tuple[float, float] | None = None,
+    charging: bool = False,
+    return_report: bool = False,
 ) -> Array:
-    """Even out brightness and contrast along z, and shading across the plane.
+    """Even out brightness and contrast along z, and shading across the plane; repair charging tails if asked.
 
     Parameters
     ----------
@@ -37,11 +40,19 @@ def correct_intensity(
         Order of the polynomial in y and x, 1 to 4.
     value_range
         Smallest and largest grey that can occur; by default that of the array.
+    charging
+        Repair charging tails, rows that jump in brightness and dead lines first, see
+        `fibtomo.ops.charging.repair_charging`. Off unless asked for: a repair writes grey that was not seen.
+    return_report
+        Return what was done as well.
 
     Returns
     -------
-    Array
+    corrected
         Same shape and dtype.
+    report
+        If asked for: ``flicker`` (``gain`` and ``offset`` of each slice), ``shading`` (the maps), ``charging``
+        (``faults``, ``pixels`` repaired per slice, ``blobs``) of what was switched on, and sentences in ``notes``.
 
     Raises
     ------
@@ -69,11 +80,17 @@ def correct_intensity(
     if window_slices < 3 or not 1 <= order <= 4:
         raise InputError(f"window_slices = {window_slices} must be at least 3 and order = {order} within 1..4")
     xp = namespace(array)
-    out = array
+    out, notes = array, []
+    report: dict[str, Any] = {}
+    if charging:
+        out, report["charging"] = repair_charging(out)
+        notes += fault_notes(report["charging"])
     if flicker:
-        table = combine_flicker([measure_flicker(array)], window_slices)
+        report["flicker"] = table = combine_flicker([measure_flicker(out)], window_slices)
         out = apply_flicker(out, table["gain"], table["offset"])
     if shading is not None:
         span = value_range or (float(xp.min(out)), float(xp.max(out)))
-        out = apply_shading(out, **combine_shading([measure_shading(out, span)], shading, order))
-    return to_dtype(out, array.dtype)
+        report["shading"] = combine_shading([measure_shading(out, span)], shading, order)
+        out = apply_shading(out, **report["shading"])
+    out = to_dtype(out, array.dtype)
+    return (out, {**report, "notes": notes}) if return_report else out

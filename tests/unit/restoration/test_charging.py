@@ -153,3 +153,86 @@ def test_a_run_says_what_was_repaired(make_phases, tmp_path, mode):
     same = np.asarray(done.volume) == seen
     assert bool(same[2, 30:32].all()) == (mode == "mask-only")
     assert same[[0, 1, 3, 4, 5]].all()
+
+
+def jittering_rows(ideal, rng, row=64, radius=10, column=60, depth=45, length=50):
+    """An inclusion that charges: `depth` brighter than what it lies in, with a tail whose depth changes by the row."""
+    out, tail = ideal.copy(), np.zeros(ideal.shape)
+    for r in range(row - radius, row + radius + 1):
+        chord = np.sqrt(radius**2 - (r - row) ** 2)
+        away = np.arange(ideal.shape[1]) - column - chord
+        tail[r] = np.where(away > 0, depth * rng.uniform(0.5, 1.5) * np.exp(-np.maximum(away, 0) / length), 0)
+        out[r] += np.where(away > 0, -tail[r], np.where(away > -2 * chord, depth, 0.0))
+    return out, tail
+
+
+def grains(seed, shape=(128, 224)):
+    """No two phases that stand apart: eight greys, one for each grain."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.uniform(0, 1, (40, 2)) * shape
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    name = np.argmin((y[..., None] - seeds[:, 0]) ** 2 + (x[..., None] - seeds[:, 1]) ** 2, axis=-1)
+    return ndi.gaussian_filter(rng.uniform(100, 180, 40)[name], 0.7)
+
+
+def test_tails_need_no_phases():
+    share = []
+    for seed, side in ((20, 1), (21, -1), (22, 1), (23, -1)):  # not every tail is found; none is made up or made worse
+        rng = np.random.default_rng(seed)
+        clean = grains(seed)
+        charged_, tail = jittering_rows(clean, rng)
+        clean, charged_, tail = (v[:, ::side] for v in (clean, charged_, tail))
+        noise = 10 * rng.normal(size=clean.shape)
+        seen, quiet = ((v + noise)[None].astype(np.float32) for v in (charged_, clean))
+        repaired, found = repair_charging(seen)
+        deep = tail > 8
+        before, after = (np.sqrt(np.mean((v[0] - clean - noise)[deep] ** 2)) for v in (seen, repaired))
+        share.append(after / before)
+        assert np.all(np.sign(found["faults"][:, 7]) == side)
+        np.testing.assert_array_equal(repair_charging(quiet)[0], quiet)
+    assert max(share) <= 1
+    assert np.count_nonzero(np.array(share) < 0.4) >= 3
+
+
+def test_pixels_that_a_tail_cut_off_become_the_dark_phase():
+    fault = np.array([[0, 3, 2, 3, 4, 12, 90.0, 1000.0, 50.0]])
+    plane = np.full((1, 5, 16), 120, np.uint8)
+    plane[0, 2, 4:8] = 0
+    plane[0, 2, 8:12] = 40
+    repaired = apply_repairs(plane, fault)[0, 2]
+    np.testing.assert_allclose(repaired[4:8], 50)
+    np.testing.assert_allclose(repaired[8:12], 130, atol=1)
+
+
+def test_saturated_regions_are_located_and_told(make_phases):
+    from fibtomo.ops.charging import fault_notes
+
+    rng = np.random.default_rng(14)
+    ideal = ideal_of(make_phases, 14)
+    seen = np.clip(ideal + NOISE * rng.normal(size=ideal.shape), 1, 254).astype(np.uint8)
+    seen[1:3, 20:30, 40:52] = 255
+    seen[4, 70:80, 100:110] = 0
+    seen[5, 3, 3] = 255
+    repaired, found = repair_charging(seen)
+    assert found["blobs"].tolist() == [
+        [1, 20, 30, 40, 52, 120, 1],
+        [2, 20, 30, 40, 52, 120, 1],
+        [4, 70, 80, 100, 110, 100, 0],
+    ]
+    assert "3 saturated regions left as they are, slices 1 to 2, 4" in fault_notes(found)
+    np.testing.assert_array_equal(repaired, seen)
+
+
+def test_correct_intensity_repairs_only_when_asked_and_tells(make_phases):
+    import fibtomo
+
+    rng = np.random.default_rng(15)
+    ideal = ideal_of(make_phases, 15)
+    seen = (ideal + NOISE * rng.normal(size=ideal.shape)).astype(np.float32)
+    seen[2, 30:32] += 25
+    off = {"flicker": False, "shading": None}
+    np.testing.assert_array_equal(fibtomo.correct_intensity(seen, **off), seen)
+    repaired, report = fibtomo.correct_intensity(seen, **off, charging=True, return_report=True)
+    assert report["charging"]["pixels"].tolist() == [0, 0, 2 * 224, 0, 0, 0]
+    assert "1 row jump repaired on 1 of 6 slices" in report["notes"][0]
+    assert abs(float((repaired - seen)[2, 30:32].mean()) + 25) < 3
