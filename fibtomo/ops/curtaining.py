@@ -134,12 +134,23 @@ def _without(
     xp = namespace(plane)
     out, layer = plane.copy(), xp.zeros(plane.shape, xp.float32)
     inside = inside_padding(plane)
-    grey = plane[inside]
+    grey, known = _filled(plane[inside])
     found = find_curtains(grey, method, angle_deg, length_px, width_px) if grey.size else None
     if found is not None and found.index > 1:
-        layer[inside] = strength * found.field
-        out[inside] = to_dtype(grey.astype(xp.float32) - layer[inside], plane.dtype)
+        layer[inside] = strength * found.field * known
+        out[inside] = to_dtype(plane[inside].astype(xp.float32) - layer[inside], plane.dtype)
     return out, layer, found
+
+
+def _filled(plane: Array) -> tuple[Array, Array | int]:
+    """Return a plane with the median in place of what is not finite, and where it is finite."""
+    xp = namespace(plane)
+    known = xp.isfinite(plane) if plane.dtype.kind == "f" and plane.size else None
+    if known is None or bool(known.all()):
+        return plane, 1
+    if not bool(known.any()):
+        return plane[:0], known
+    return xp.where(known, plane, xp.median(plane[known])).astype(plane.dtype), known
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ AGREEMENT_STEP = 4
 """Columns that are compared together."""
 AGREEMENT_PRIOR = 0.8
 """Weight of the whole plane in that comparison."""
+CLOSE_COHERENCE = 0.6
+"""Added to it by and by where the plane has too few rows to look half that far."""
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -170,8 +172,9 @@ def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdic
 
     limit = floor * (1 + SIGNIFICANCE * np.sqrt(2 / samples + 2 / floor_samples))
     excess = np.minimum(1 - floor / np.maximum(power, TINY), (power - limit) / np.maximum(floor, TINY))
-    coherence = _with_neighbours(_coherence(spectrum, power - floor, length_px / BAND_ROWS, BAND_ROWS), samples)
-    steady = np.clip((coherence - COHERENCE - 1 / np.sqrt(samples)) / 0.15, 0, 1)
+    share, reach = _coherence(spectrum, power - floor, length_px / BAND_ROWS, BAND_ROWS)
+    least = COHERENCE + CLOSE_COHERENCE * np.maximum(1 - 2 * reach, 0) + 1 / np.sqrt(samples)
+    steady = np.clip((_with_neighbours(share, samples) - least) / 0.15, 0, 1)
     steady[:FINE_OCTAVES] *= steady[FINE_OCTAVES:].max(initial=0)
     index = float((power / np.maximum(limit, TINY) * steady).max())
     return _Verdict(np.clip(excess, 0, 1) * steady * (index > 1), floor, index)
@@ -193,8 +196,11 @@ def _octave_means(a: Array, b: Array) -> tuple[Float, NDArray[np.int64]]:
     return np.array([product[low:high].mean() for high, low in pairwise(edges)]), -np.diff(edges)
 
 
-def _coherence(spectrum: Array, excess: Float, sigma: float, band_rows: int) -> Float:
-    """Share (octave,) of the excess power that is the same farther along, beyond what the smoothing shares."""
+def _coherence(spectrum: Array, excess: Float, sigma: float, band_rows: int) -> tuple[Float, Float]:
+    """Share (octave,) of the excess power that is the same farther along, beyond what the smoothing shares.
+
+    Also how far along that could be seen, as a share of `LAG_ROWS`.
+    """
     bands, octaves = len(spectrum), len(excess)
     rows = (*LAG_ROWS, *(LAG_ROWS[-1],) * octaves)[:octaves]
     lags = [max(1, min(r // band_rows, bands // 3)) for r in rows]
@@ -202,7 +208,8 @@ def _coherence(spectrum: Array, excess: Float, sigma: float, band_rows: int) -> 
     share = np.array([common[lag][j] for j, lag in enumerate(lags)])
     share = np.divide(share, excess, out=np.zeros_like(excess), where=excess > TINY)
     by_smoothing = np.exp(-((np.array(lags) / sigma) ** 2) / 4)
-    return np.clip((share - by_smoothing) / (1 - by_smoothing), -1, 1)
+    reach = np.minimum(np.array(lags) * band_rows / np.array(rows), 1)
+    return np.clip((share - by_smoothing) / (1 - by_smoothing), -1, 1), reach
 
 
 def _with_neighbours(values: Float, samples: Float) -> Float:

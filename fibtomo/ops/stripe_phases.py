@@ -39,6 +39,8 @@ FLAT = 0.25
 clipped and tells nothing."""
 LONG = 1.0
 """Smoothing along the stripes, in lengths, of what is taken off before the null is measured: grains must stay in it."""
+FOLLOWS = 0.6
+"""Correlation of stripes with the phases from which they are layers along the beam."""
 FAITH = 0.1
 """Pixels per band and column that the first estimate is worth."""
 ROUNDS = 2
@@ -119,10 +121,13 @@ def phase_profiles(u: Array, spans: Array, bands: Array, length_px: float, width
     return PhaseStripes(profiles, smooth, found.grey, gain)
 
 
-def first_profiles(u: Array, spans: Array, none: Array, length_px: float, width_px: float) -> Array | None:
+def first_profiles(
+    u: Array, spans: Array, none: Array, length_px: float, width_px: float
+) -> tuple[Array, Array] | None:
     """Profiles (band, x) from phases that are told apart before anything is taken off; ``None`` where they are not.
 
-    They bear witness for the grey steps: layers along the beam are steps, but no part of a phase.
+    They bear witness for the grey steps: layers along the beam are steps, but no part of a phase. With them comes how
+    many pixels of each phase there are in each band and column (phase, band, x).
 
     Parameters
     ----------
@@ -137,7 +142,21 @@ def first_profiles(u: Array, spans: Array, none: Array, length_px: float, width_
     labels, phases, _ = labelled
     even = np.ones(phases)
     found = _Residuals.of(u, labels, phases, none, even, width_px)
-    return None if found is None else found.profiles(even, none, length_px)[0]
+    return None if found is None else (found.profiles(even, none, length_px)[0], found.count)
+
+
+def follows_phases(bands: Array, count: Array) -> bool:
+    """Whether stripes (band, x) go along with the phases (phase, band, x) rather than across all of them alike."""
+    xp = namespace(bands)
+    pixels = count.sum(axis=0)
+    phase = (xp.arange(len(count), dtype=xp.float32)[:, None, None] * count).sum(axis=0)
+    total = float(pixels.sum())
+    if total == 0:
+        return False
+    a = phase - pixels * (float(phase.sum()) / total)
+    b = bands - float((bands * pixels).sum()) / total
+    spread = float((a * a / xp.maximum(pixels, 1)).sum()) * float((pixels * b * b).sum())
+    return float((a * b).sum()) ** 2 > FOLLOWS**2 * spread > 0
 
 
 def _loops(a: Array) -> ModuleType:

@@ -18,7 +18,7 @@ from typing import Any
 from fibtomo.backend.array import namespace
 from fibtomo.ops.stripe_frame import leant, rows_of_bands, snapped, upright
 from fibtomo.ops.stripe_gate import keep_stripes
-from fibtomo.ops.stripe_phases import first_profiles, phase_profiles
+from fibtomo.ops.stripe_phases import first_profiles, follows_phases, phase_profiles
 from fibtomo.ops.stripe_steps import MIN_SIDE_PX, step_profiles
 
 Array = Any
@@ -71,11 +71,13 @@ def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, widt
     bands, index = keep_stripes(steps, None, length_px)
     witness = first_profiles(u, spans, xp.zeros_like(bands), length_px, width_px) if index > 1 else None
     if witness is not None:
-        bands, index = keep_stripes(steps, None, length_px, witness)
+        bands, index = keep_stripes(steps, None, length_px, witness[0])
     plain_index = index
     phases = phase_profiles(u, spans, bands, length_px, width_px)
     if phases is not None:
         bands, index = keep_stripes(steps, phases.profiles, length_px)
+    if index > 1 and witness is not None and follows_phases(bands, witness[1]):
+        index = plain_index = 0.0
     if index <= 1:
         return StripeField(xp.zeros((ny, nx), xp.float32), index, plain_index)
     field = rows_of_bands(bands, ny)

@@ -183,3 +183,32 @@ def test_fields_of_tiny_planes_are_zero():
         found = stripe_field(np.random.default_rng(0).normal(size=shape).astype(np.float32))
         assert found.field.shape == shape
         assert not found.field.any()
+
+
+@pytest.mark.parametrize("period_px", [20, 45])
+def test_curtains_on_layers_along_the_beam_are_left_rather_than_the_layers_taken(period_px):
+    rng = np.random.default_rng(0)
+    layers = np.where(np.sin(2 * np.pi * np.arange(320) / period_px) > 0, 0.65, 0.3) * np.ones((320, 1))
+    clean = layers + NOISE * rng.normal(size=layers.shape)
+    assert gain_db(clean + streaks(rng, clean.shape, 0.05), clean) > -0.1
+
+
+def test_low_and_wide_frames_are_hardly_touched(two_phases):
+    for seed in range(4):
+        face, _, rng = two_phases(seed, size=512)
+        clean = (face + NOISE * rng.normal(size=face.shape))[:64]
+        assert np.std(remove_curtaining(clean) - clean) < 0.15 * NOISE
+
+
+def test_what_is_not_finite_stays_and_spreads_nowhere(two_phases):
+    face, _, rng = two_phases(0)
+    clean = face + NOISE * rng.normal(size=face.shape)
+    striped = clean + streaks(rng, face.shape, 0.05)
+    holes = striped.copy()
+    holes[3, 4], holes[50:60, 20:30] = np.nan, np.inf
+    out, removed = remove_curtaining(holes, return_curtain=True)
+    np.testing.assert_array_equal(np.isfinite(out), np.isfinite(holes))
+    assert not removed[~np.isfinite(holes)].any()
+    seen = np.isfinite(holes)
+    assert psnr(out[seen], clean[seen]) > psnr(striped[seen], clean[seen]) + 8
+    assert np.isnan(remove_curtaining(np.full((64, 64), np.nan))).all()
