@@ -58,7 +58,7 @@ class Verdict:
         signs = {
             f"its boundary is seen on {100 * self.found:.0f} % of the slices only": self.found >= 0.9,
             f"it is {self.quiet:.2f} times as structured as the specimen": self.quiet <= 0.4,
-            "other parts of the specimen are as even": self.like_layer <= 0.03,
+            "other parts of the specimen are as even": self.like_layer <= (0.05 if self.quiet <= 0.05 else 0.03),
             "the specimen hardly changes through the stack": self.changing >= 0.5,
             f"its boundary is rough by {self.rough:.1f} px": self.rough <= 1.5,
             "there is structure beyond it": self.above <= 0.7,

@@ -34,7 +34,7 @@ AGREEMENT_STEP = 4
 """Columns that are compared together."""
 AGREEMENT_PRIOR = 0.8
 """Weight of the whole plane in that comparison."""
-CLOSE_COHERENCE = 0.6
+CLOSE_COHERENCE = 0.4
 """Added to it by and by where the plane has too few rows to look half that far."""
 TINY = float(np.finfo(np.float64).tiny)
 

@@ -10,7 +10,7 @@ STAGES = [
     ("intensity.shading", {"method": "n4"}),
     ("intensity.normalise", {}),
     ("curtain.remove", {}),
-    ("curtain.remove", {"method": "wavelet_fft", "angle_deg": 2.0}),
+    ("curtain.remove", {"method": "wavelet_fft", "angle_deg": 0.0}),
     ("denoise.median", {"size_slices": 5}),
     ("denoise.gaussian", {"sigma_slices": 1.3}),
     ("denoise.nlm", {}),
