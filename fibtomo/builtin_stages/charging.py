@@ -40,7 +40,7 @@ def apply(block: Any, params: ChargingParams, ctx: StageContext) -> Any:
 
 def needs(params: ChargingParams, spec: VolumeSpec) -> Needs:
     """One neighbour on either side to tell layers from faults; temporaries of one slice."""
-    return Needs(measure_halo=(1, 1), bytes_per_voxel=12.0)
+    return Needs(measure_halo=(1, 1), bytes_per_voxel=24.0)
 
 
 register(

@@ -9,14 +9,11 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from fibtomo.ops.noise import estimate_noise
+from fibtomo.ops.stripe_steps import EDGE_CUT, EDGE_SIGMA_PX, half_gaussian
 
 Float = NDArray[np.float32]
 Spans = NDArray[np.int64]
 
-EDGE_SIGMA_PX = 1.5
-"""Scale of the gradients that tell structure from curtains."""
-EDGE_CUT = 6.0
-"""Gradients beyond this many noise standard deviations belong to the structure."""
 LEAST_NOISE = 0.05
 """Noise is taken to be at least this share of the standard deviation of the grey values; it sets the steps, too."""
 ROUNDING = 1e-6
@@ -101,10 +98,7 @@ def flatness(grey: Float, inside: Float) -> Float:
     """
     from fibtomo.ops._stripe_kernels import gradients
 
-    k = np.arange(int(4 * EDGE_SIGMA_PX + 0.5) + 1)
-    smooth = np.exp(-(k**2) / (2 * EDGE_SIGMA_PX**2))
-    smooth /= 2 * smooth.sum() - 1
-    gx, gy = gradients(grey, smooth.astype(np.float32), (smooth * k / EDGE_SIGMA_PX**2).astype(np.float32))
+    gx, gy = gradients(grey, *half_gaussian(EDGE_SIGMA_PX))
     square = gx * gx + gy * gy
     sample = square[::3, ::3][inside[::3, ::3] > 0]
     variance = float(np.median(sample)) / 1.3863 if len(sample) else 0.0

@@ -34,13 +34,16 @@ def noting(block, params, ctx):
     return sum(padded[k : k + len(block)] for k in range(4)) / 4
 
 
+def noting_needs(params, spec):
+    return Needs(halo=(1, 2))
+
+
 @pytest.fixture(autouse=True)
 def stages(monkeypatch):
     get_stage("curtain.remove")  # so that all others are there
     monkeypatch.setattr(stage_module, "_REGISTRY", dict(stage_module._REGISTRY))
     for name, role in (("test.noting", "seen"), ("test.other", "others")):
-        needs = lambda params, spec: Needs(halo=(1, 2))  # noqa: E731
-        register(StageDef(name, Kind.SLAB, NotingParams, needs, apply=noting, notes=role))
+        register(StageDef(name, Kind.SLAB, NotingParams, noting_needs, apply=noting, notes=role))
 
 
 @pytest.fixture
