@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import VolumeSpec
-from fibtomo.ops.curtaining import remove_and_judge
+from fibtomo.ops.curtaining import MAX_ANGLE_DEG, remove_and_judge
 
 Lean = Annotated[float, Field(ge=-45, le=45)]
 
@@ -28,6 +28,15 @@ class CurtainParams(Params):
     strength: float = Field(1.0, ge=0, le=1, description="Share of the curtains that is subtracted, 0 to 1.")
     length_px: float = Field(20.0, ge=2, le=1000, description="Smoothing along the curtains, rows, 2 to 1000.")
     width_px: float = Field(60.0, ge=2, le=1000, description="Curtains much wider are left in, columns, 2 to 1000.")
+
+    @field_validator("angle_deg", mode="before")
+    @classmethod
+    def _one_or_two(cls, value: Any) -> Any:
+        angles = value if isinstance(value, list | tuple) else [value]
+        lean = all(isinstance(a, int | float) and abs(a) <= MAX_ANGLE_DEG for a in angles) and len(angles) in (1, 2)
+        if value != "auto" and not lean:
+            raise ValueError(f"it must be auto, one angle or two of them, within ±{MAX_ANGLE_DEG:g}°")
+        return value
 
 
 def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:

@@ -61,6 +61,9 @@ def test_parameters_are_documented_and_round_trip(name):
     [
         ("denoise.median", {"size_px": 4}),
         ("curtain.remove", {"angle_deg": 60}),
+        ("curtain.remove", {"angle_deg": (0, 60)}),
+        ("curtain.remove", {"angle_deg": "steep"}),
+        ("curtain.remove", {"angle_deg": (0, 1, 2)}),
         ("intensity.shading", {"method": "flat"}),
         ("denoise.tv", {"iterations": 0}),
     ],
