@@ -37,14 +37,11 @@ class StripeField:
         run straight on; there are stripes above 1.
     plain_index
         The same from the grey steps alone, which shows what filters without phases can see.
-    by_phases
-        Whether phases took part.
     """
 
     field: Array
     index: float
     plain_index: float = 0.0
-    by_phases: bool = False
 
 
 def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, width_px: float = 60.0) -> StripeField:
@@ -83,4 +80,4 @@ def stripe_field(plane: Array, slope: float = 0.0, length_px: float = 20.0, widt
     field = rows_of_bands(bands, ny)
     if phases is not None:
         field = phases.scaled(field)
-    return StripeField(leant(field, slope, nx), index, plain_index, phases is not None)
+    return StripeField(leant(field, slope, nx), index, plain_index)
