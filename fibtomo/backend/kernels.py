@@ -4,9 +4,11 @@ A *module* here is anything with ``get_function(name)`` whose result is called a
 shared_mem=0)``: `cupy.RawModule`, or the tests' module that runs the same source on the CPU.
 """
 
+import importlib
 import re
 from collections.abc import Sequence
 from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,8 @@ from fibtomo.backend.array import is_cupy
 from fibtomo.backend.device import gpu_status
 from fibtomo.errors import BackendUnavailableError, InputError
 
+Threads = tuple[int, int, int]
+"""Number of threads along (x, y, z)."""
 C_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int16": "short", "float32": "float"}
 """Element types that kernels are compiled for, and their C names."""
 
@@ -113,30 +117,64 @@ def _compile(name: str, options: tuple[str, ...], _device: int) -> KernelModule:
     return module
 
 
-def launch(
-    module: KernelModule, function: str, shape: tuple[int, int, int], args: Sequence[Any], shared_bytes: int = 0
-) -> None:
-    """Run `function` with one thread per voxel of a (z, y, x) `shape`, x fastest.
+def twin(package: str, name: str, like: Any) -> ModuleType:
+    """Return the loops `name` of a package for arrays such as `like`.
 
-    Python numbers in `args` are passed as C ``int`` and ``float``; arrays must be C-contiguous.
+    ``_<name>_kernels`` holds them compiled for the CPU, ``_<name>_device`` launches the same loops on a CUDA device:
+    functions of the same names, parameters and results.
+
+    Examples
+    --------
+    >>> twin("fibtomo.ops", "nlm", np.zeros(3)).__name__
+    'fibtomo.ops._nlm_kernels'
+    """
+    return importlib.import_module(f"{package}._{name}_{'device' if is_cupy(like) else 'kernels'}")
+
+
+def launch(
+    module: KernelModule,
+    function: str,
+    shape: Sequence[int],
+    args: Sequence[Any],
+    *,
+    block: Threads = (32, 8, 1),
+    shared_bytes: int = 0,
+) -> None:
+    """Run `function` with at least one thread per element of `shape`, the last axis along x.
+
+    Parameters
+    ----------
+    module, function
+        Compiled kernels, and the name of one.
+    shape
+        Up to three axes (z, y, x) of what the threads share out.
+    args
+        Arrays, C-contiguous; Python numbers, passed as C ``int`` and ``float``; NumPy scalars, passed as they are.
+    block
+        Threads of a block along (x, y, z).
+    shared_bytes
+        Dynamic shared memory of a block.
 
     Raises
     ------
     InputError
         An array is not contiguous, or `shape` exceeds what one launch can address.
     """
-    block = (32, 8, 1)
-    grid = (-(-shape[2] // block[0]), -(-shape[1] // block[1]), shape[0])
-    if max(grid[1:]) > 65535:
-        raise InputError(f"a block of {shape} voxels is too large for one launch; use thinner slabs")
+    nz, ny, nx = (1,) * (3 - len(shape)) + tuple(int(n) for n in shape)
     packed = tuple(_pack(a, function) for a in args)
-    if min(shape) > 0:
-        module.get_function(function)(grid, block, packed, shared_mem=shared_bytes)
+    if min(nz, ny, nx) < 1:
+        return
+    grid = tuple(-(-n // threads) for n, threads in zip((nx, ny, nz), block, strict=True))
+    if max(grid[1:]) > 65535 or grid[0] > 2**31 - 1:
+        raise InputError(f"a block of {tuple(shape)} voxels is too large for one launch; use thinner slabs")
+    module.get_function(function)(grid, block, packed, shared_mem=shared_bytes)
 
 
 def _pack(value: Any, function: str) -> Any:
     if isinstance(value, np.ndarray) or is_cupy(value):
         if not value.flags.c_contiguous:
             raise InputError(f"kernel '{function}' was given an array of shape {value.shape} that is not contiguous")
+        return value
+    if isinstance(value, np.generic):
         return value
     return np.float32(value) if isinstance(value, float) else np.int32(value)

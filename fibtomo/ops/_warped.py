@@ -89,7 +89,8 @@ def gather_warped_on_device(module: KernelModule, source: Any, t: WarpTables, ou
         *source.shape[1:],
         *out.shape,
     )
-    launch(module, "resample_warped", out.shape, (*arrays, *counts, z0, *t.lead, *t.reach, float(fill)))
+    numbers = (int(z0), *map(int, t.lead), *map(float, t.reach), float(fill))
+    launch(module, "resample_warped", out.shape, (*arrays, *counts, *numbers))
 
 
 def gather_warped_on_host(
