@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -12,6 +12,9 @@ from fibtomo.backend.device import select_device
 from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console
+
+if TYPE_CHECKING:
+    from fibtomo.core.volume import Calibration, VolumeSpec
 
 TILE = 256
 VOXEL_NM = (10.0, 5.0, 5.0)
@@ -35,21 +38,12 @@ def bench(
     Example: [bold]fibtomo bench --device cuda:0 --size 2048 --csv bench.csv[/bold]
     """
     from fibtomo import api
-    from fibtomo.core.volume import Calibration, Sourced, VolumeSpec, value_range_of
     from fibtomo.pipeline.bench import bench as run
 
     config = api.prepare_pipeline(pipeline, settings or [])
     chosen = select_device(device)
     with console.status(f"milling {slices} slices of {size} × {size} pixels"):
-        block = _block(slices, size)
-    spec = VolumeSpec(block.shape, "uint8", VOXEL_NM, value_range_of("uint8"))
-    known = Calibration(
-        pixel_nm=Sourced(VOXEL_NM[1:], "virtual", "given"),
-        slice_nm=Sourced(VOXEL_NM[0], "virtual", "given"),
-        column_angle_deg=Sourced(52.0, "virtual", "given"),
-        tilt_corrected=Sourced(False, "virtual", "given"),
-        tracked=Sourced(True, "virtual", "given"),
-    )
+        block, spec, known = virtual_block(slices, size)
     with console.status(f"{config.name} on {chosen.label}"):
         found = run(block, spec, config.calls, known, chosen.label, repeats)
     timings = (*found.timings, found.total(block.size))
@@ -85,11 +79,20 @@ def bench(
         console.print(f"numbers in {table}")
 
 
-def _block(slices: int, size: int) -> np.ndarray:
-    """A virtual acquisition, mirrored to the size asked for."""
+def virtual_block(slices: int, size: int) -> tuple[np.ndarray, "VolumeSpec", "Calibration"]:
+    """A virtual acquisition, mirrored to the size asked for, and what is known of it."""
+    from fibtomo.core.volume import Calibration, Sourced, VolumeSpec, value_range_of
     from fibtomo.phantom import acquire
 
     specimen = {"kind": "particles", "radius_nm": 60.0}
     tile = acquire(specimen, shape=(slices, min(size, TILE), min(size, TILE)), tracked=True, oversample=1).slices
     missing = size - tile.shape[1]
-    return np.ascontiguousarray(np.pad(tile, ((0, 0), (0, missing), (0, missing)), mode="symmetric"))
+    block = np.ascontiguousarray(np.pad(tile, ((0, 0), (0, missing), (0, missing)), mode="symmetric"))
+    known = Calibration(
+        pixel_nm=Sourced(VOXEL_NM[1:], "virtual", "given"),
+        slice_nm=Sourced(VOXEL_NM[0], "virtual", "given"),
+        column_angle_deg=Sourced(52.0, "virtual", "given"),
+        tilt_corrected=Sourced(False, "virtual", "given"),
+        tracked=Sourced(True, "virtual", "given"),
+    )
+    return block, VolumeSpec(block.shape, "uint8", VOXEL_NM, value_range_of("uint8")), known

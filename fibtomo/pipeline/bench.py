@@ -89,7 +89,7 @@ def bench(
         seconds, there = _fastest(way, repeats, lambda: way.upload(here))
         if way.remote:
             timings.append(Timing("block", "upload", seconds, block.size, block.nbytes))
-        for step in _steps(calls, there, spec, calibration):
+        for step in steps_of(calls, there, spec, calibration):
             seconds, made = _fastest(way, repeats, step.run)
             step.done(made)
             timings.append(Timing(step.call.name, step.name, seconds, step.voxels, step.moved_bytes(made)))
@@ -102,7 +102,9 @@ def bench(
 
 
 @dataclass
-class _Step:
+class Step:
+    """Measure or apply of one stage, ready to run; `done` must be told what `run` made before the next is asked for."""
+
     call: Call
     name: str
     block: Any
@@ -111,13 +113,15 @@ class _Step:
 
     @property
     def voxels(self) -> int:
+        """Of the block that comes in."""
         return int(np.prod([float(n) for n in self.block.shape]))
 
     def moved_bytes(self, made: Any) -> float:
+        """Of the block that comes in and, if there is one, that goes out."""
         return float(self.block.nbytes + (made.nbytes if self.name == "apply" else 0))
 
 
-def _steps(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: Calibration) -> Iterator[_Step]:
+def steps_of(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: Calibration) -> Iterator[Step]:
     """Measure and apply of each stage, each given what the one before made."""
     tables: dict[str, Table] = {}
     current = [block]
@@ -132,7 +136,7 @@ def _steps(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: Cal
                      role: str = role) -> None:  # fmt: skip
                 tables[role] = combine([partial], call.params, ctx)
 
-            yield _Step(call, "measure", block, _bound(measure, block, call.params, ctx), keep)
+            yield Step(call, "measure", block, _bound(measure, block, call.params, ctx), keep)
         if stage.apply is None:
             continue
         out = spec_after(call, ctx)
@@ -141,7 +145,7 @@ def _steps(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: Cal
             if stage.side_tables is not None:
                 tables.update(stage.side_tables(call.params, ctx))
         run = _stored(_bound(stage.apply, block, call.params, ctx), out.dtype)
-        yield _Step(call, "apply", block, run, lambda made: current.__setitem__(0, made))
+        yield Step(call, "apply", block, run, lambda made: current.__setitem__(0, made))
         spec = out
 
 
