@@ -73,9 +73,7 @@ def eigenvalues_3(work: Array, n: int) -> None:
         low, high = min(sine, size), max(sine, size)
         t = low / (high + TINY)
         u = t * t
-        angle = t * (
-            T0 + u * (T1 + u * (T2 + u * (T3 + u * (T4 + u * (T5 + u * (T6 + u * (T7 + u * T8)))))))
-        )
+        angle = t * (T0 + u * (T1 + u * (T2 + u * (T3 + u * (T4 + u * (T5 + u * (T6 + u * (T7 + u * T8))))))))
         angle = HALF_PI - angle if sine > size else angle
         angle = PI - angle if cosine < ZERO else angle
         angle *= THIRD

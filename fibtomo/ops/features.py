@@ -1,5 +1,6 @@
 """Features of voxels at several physical scales, from which a classifier learns what belongs together."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -217,7 +218,7 @@ def _checked(
 ) -> tuple[list[float], list[float]]:
     sigmas = [float(s) for s in sigmas_nm]
     voxel = [float(v) for v in np.broadcast_to(np.asarray(voxel_nm, dtype=float), 3)]
-    if not sigmas or min(sigmas) <= 0 or not all(a < b for a, b in zip(sigmas, sigmas[1:], strict=False)):
+    if not sigmas or min(sigmas) <= 0 or not all(a < b for a, b in itertools.pairwise(sigmas)):
         raise InputError(f"scales sigmas_nm = {list(sigmas_nm)} must be positive and ascend")
     if min(voxel) <= 0:
         raise InputError(f"voxel_nm = {voxel_nm} must be positive")

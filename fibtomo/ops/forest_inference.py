@@ -1,5 +1,6 @@
 """Random forests as flat arrays, and class probabilities of voxels from them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -259,12 +260,12 @@ def uncertainty(probabilities: Array) -> Array:
 
     Examples
     --------
-    >>> uncertainty(np.array([[1.0, 0.5, 0.25], [0.0, 0.5, 0.75]], np.float32)).round(4).tolist()
+    >>> uncertainty(np.array([[1.0, 0.5, 0.25], [0.0, 0.5, 0.75]])).round(4).tolist()
     [0.0, 1.0, 0.8113]
     """
     xp = namespace(probabilities)
-    terms = probabilities * xp.log(xp.maximum(probabilities, xp.float32(1e-30)))
-    return xp.maximum(-terms.sum(axis=0) / xp.float32(np.log(max(len(probabilities), 2))), xp.float32(0))
+    terms = probabilities * xp.log(xp.maximum(probabilities, 1e-30))
+    return xp.maximum(-terms.sum(axis=0) / math.log(max(len(probabilities), 2)), 0.0)
 
 
 def _breadth_first(tree: Any) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[Any], NDArray[Any]]:
