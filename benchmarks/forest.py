@@ -10,8 +10,13 @@ from time import perf_counter, process_time
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.feature import hessian_matrix, hessian_matrix_eigvals, multiscale_basic_features
-from skimage.feature import structure_tensor, structure_tensor_eigenvalues
+from skimage.feature import (
+    hessian_matrix,
+    hessian_matrix_eigvals,
+    multiscale_basic_features,
+    structure_tensor,
+    structure_tensor_eigenvalues,
+)
 from sklearn.ensemble import RandomForestClassifier
 
 from fibtomo.ops.features import feature_bank
@@ -61,7 +66,7 @@ def features() -> None:
         report(f"hessian, σ {sigma:g}", ours("hessian"), seconds(ridges, 1), "scikit-image")
         report(f"structure, σ {sigma:g}", ours("structure"), seconds(texture, 1), "scikit-image")
     part = volume[:24]
-    span = {"sigma_min": 1.0, "sigma_max": 8.0, "num_sigma": 4, "num_workers": 2}
+    span = {"sigma_min": 1.0, "sigma_max": 8.0, "num_sigma": 4, "workers": 2}
     bank = seconds(lambda: feature_bank(part, [1, 2, 4, 8], 1.0, kinds=("gaussian", "gradient", "hessian")), 2)
     report("20 features, σ 1 2 4 8", bank, seconds(lambda: multiscale_basic_features(part, **span), 1), "scikit-image")
 
