@@ -107,7 +107,6 @@ def _tile(
                 for i in range(top_z + 1):
                     for k in range(2 * ry + 1):
                         near = min(max(y + k - ry, 0), ny - 1) - first
-                        near = min(max(near, 0), high - 1)
                         starts[k] = (((s * (top_z + 1) + i) * deep + z) * high + near) * nx
                     _lines(flat_columns, starts, along_y, top - i, work, lines[:, rx : rx + nx])
                     for j in range(top - i + 1):

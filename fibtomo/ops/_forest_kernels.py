@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from fibtomo.backend.threads import map_ranges
+from fibtomo.ops.forest_inference import FEATURE_BITS, MAX_FEATURES
 
 Array = Any
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -13,8 +14,7 @@ VOXELS = 256
 """Voxels that go through all trees together: their features stay in the first cache, the tree at work in the second."""
 BLOCK = 16384
 """Voxels of one call."""
-FEATURE_BITS = np.uint32(10)
-FEATURE_MASK = np.uint32(1023)
+FEATURE_SHIFT, FEATURE_MASK = np.uint32(FEATURE_BITS), np.uint32(MAX_FEATURES - 1)
 
 
 def mean_votes(features: Array, forest: Any) -> Array:
@@ -54,7 +54,7 @@ def _block(
                     node = at[p]
                     link = here_l[node]
                     value = near[(link & FEATURE_MASK) * VOXELS + p]
-                    child = (link >> FEATURE_BITS) + np.uint32(value > here_t[node])
+                    child = (link >> FEATURE_SHIFT) + np.uint32(value > here_t[node])
                     moved |= child ^ node
                     at[p] = child
                 if moved == 0:

@@ -256,7 +256,17 @@ def forest_probabilities(features: Array, forest: FlatForest) -> Array:
 
 
 def uncertainty(probabilities: Array) -> Array:
-    """Entropy of the class probabilities (classes, ...) over that of equal ones: 0 where sure, 1 where all are alike.
+    """Entropy of class probabilities over that of equal ones: 0 where sure, 1 where all classes are alike.
+
+    Parameters
+    ----------
+    probabilities
+        (classes, ...) as from `forest_probabilities`, NumPy or CuPy.
+
+    Returns
+    -------
+    Array
+        (...) of the same type.
 
     Examples
     --------
