@@ -135,8 +135,8 @@ def _tuned(detail: Float, null: Float) -> Float:
     loops = twin(__package__, "curtain", like=detail)
     basis, other = (like(detail, cosines(len(a), min(len(a), int(6 * WIDTHS[-1])))) for a in (detail, null))
     found, out = loops.into_basis(basis, detail), namespace(detail).empty_like(detail)
-    both = (found, loops.into_basis(other, null))
-    power, floor = (to_host((a.astype(np.float64) ** 2).mean(axis=1)) for a in both)
+    squares = [(a.astype(np.float64) ** 2).mean(axis=1) for a in (found, loops.into_basis(other, null))]
+    power, floor = np.split(to_host(namespace(detail).concatenate(squares)), [len(found)])
     half_cycles = np.arange(len(power))
     floor = np.interp(half_cycles / len(detail), np.arange(len(floor)) / len(null), floor)
     most, best = 0.0, np.zeros(len(power))
