@@ -186,7 +186,8 @@ def _cosines(profiles: Array) -> Array:
 
 
 def _profiles_of(spectrum: Array) -> Array:
-    return fft(spectrum).idct(spectrum, axis=1, norm="ortho")
+    # kernels take no strides, and what cupyx transforms are views of complex numbers
+    return namespace(spectrum).ascontiguousarray(fft(spectrum).idct(spectrum, axis=1, norm="ortho"))
 
 
 def _octave_edges(spectrum: Array) -> list[int]:
