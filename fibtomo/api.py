@@ -24,12 +24,11 @@ from fibtomo.pipeline.outputs import write_outputs
 from fibtomo.pipeline.plan import Plan
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.results import VOLUME, read_record, voxel_of
+from fibtomo.pipeline.scheduler import THREADS_OF_A_CARD
 from fibtomo.pipeline.self_test import examine
 
 MOST_OF_MEMORY = 0.6
 SHARE_OF_DEVICE = 0.8
-LEAST_TO_OVERLAP = 5
-"""Blocks under way with a CUDA device: one read, one sent, one computed, one fetched, one written."""
 """Share of the free memory that blocks may take when nobody set a budget."""
 
 
@@ -288,7 +287,7 @@ def make_options(
         device=chosen.label,
         device_name=chosen.name,
         scheduler=scheduler,
-        workers=workers or (max(LEAST_TO_OVERLAP, default_workers()) if on_card else default_workers()),
+        workers=workers or (max(THREADS_OF_A_CARD, default_workers()) if on_card else default_workers()),
         budget=memory_bytes or (SHARE_OF_DEVICE * chosen.free_bytes if on_card else DEFAULT_BUDGET),
         host_budget=MOST_OF_MEMORY * host_memory()[0] if on_card else float("inf"),
         resume=resume,

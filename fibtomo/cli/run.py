@@ -38,7 +38,12 @@ def run(
     import_shifts: ImportShifts = None,
     shifts_are: ShiftsAre = "auto",
     device: common.DeviceName = "auto",
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler; gpus: one worker on each card (needs dask-cuda)."
+        ),
+    ] = None,
     workers: common.Workers = None,
     memory: common.Memory = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")] = False,

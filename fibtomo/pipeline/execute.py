@@ -28,7 +28,7 @@ from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
 from fibtomo.pipeline.report_data import CALIBRATION, input_record, kept_tables
-from fibtomo.pipeline.scheduler import check_scheduler, run_tasks
+from fibtomo.pipeline.scheduler import answering, run_tasks
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 DEFAULT_BUDGET = 3 << 29
@@ -45,7 +45,7 @@ class RunOptions:
     device_name
         For the record.
     scheduler
-        Address of a Dask scheduler; ``None`` uses threads.
+        Address of a Dask scheduler, or "gpus" for one worker on each card of this machine; ``None`` uses threads.
     workers, budget
         Blocks at a time, and the bytes they may take together where they are computed.
     host_budget
@@ -166,9 +166,9 @@ def execute(
     watcher: Observer = observer or SilentObserver()
     preflight(config, source, options)
     files = _files(config)
-    check_scheduler(options.scheduler)
     use_fast_codecs()
-    with locked(out):
+    with answering(options.scheduler) as scheduler, locked(out):
+        options = replace(options, scheduler=scheduler)
         ledger = Ledger(out)
         record = {
             "input": source.fingerprint(),
@@ -286,6 +286,7 @@ def _run_section(state: RunState, job: SectionJob, workers: int, observer: Obser
         scheduler=state.options.scheduler,
         workers=workers,
         observer=observer,
+        device=job.device,
     )
     roles = [c.stage.produces for c in job.section.measures if c.stage.produces]
     roles += [role for role in job.section.notes if role]

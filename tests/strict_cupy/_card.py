@@ -50,6 +50,9 @@ class Card:
         Of arrays.
     to_device_bytes, to_host_bytes
         Moved so far.
+    traffic_bytes, operations
+        Read and written on the card by array functions and kernels, each array once a call; and the calls, which are
+        one launch each or more.
     counts
         How often things were done: "launch NAME", "to_host", "sync".
     """
@@ -64,6 +67,8 @@ class Card:
     peak_bytes: int = 0
     to_device_bytes: int = 0
     to_host_bytes: int = 0
+    traffic_bytes: int = 0
+    operations: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
