@@ -302,6 +302,8 @@ static inline unsigned __ballot_sync(unsigned, int predicate) {
     return votes;
 }
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+static inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz((unsigned)bits); }
+static inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
 template <class T, class U>
 static inline T atomicAdd(T *address, U value) {
