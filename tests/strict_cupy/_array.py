@@ -135,7 +135,7 @@ def _allocate(array: ndarray, host: np.ndarray) -> ndarray:
     if card().guard and host.base is None and host.nbytes:
         from cuda_on_host import guarded
 
-        host = guarded(np.asarray(host, order="C"))
+        host = guarded(host)
     card().keep(host)
     array._host, array._made = host, current_stream().work()
     return array
