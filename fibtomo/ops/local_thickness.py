@@ -68,19 +68,17 @@ def local_thickness(mask: Array, voxel_nm: float | VoxelNm | None, *, black_bord
     if largest == 0 or isinf(largest):
         return distance
     loops = twin(__package__, "local_thickness", like=phase)
-    farthest, bins_per_square = _farthest(spacing, largest, phase.shape)
-    centres = loops.ridge_centres(distance, like(phase, farthest), bins_per_square, SHRINK)
+    farthest, voxel_square = _farthest(spacing, largest, phase.shape)
+    centres = loops.ridge_centres(distance, like(phase, farthest), voxel_square, SHRINK)
     radii = loops.paint(distance, centres, spacing, SHRINK)
     return namespace(radii).multiply(radii, np.float32(2), out=radii)
 
 
 def _farthest(spacing: VoxelNm, largest: float, shape: tuple[int, int, int]) -> tuple[Any, float]:
-    """Table of `farthest_in_spheres` for radii up to `largest`, and its columns per squared radius."""
+    """Table of `farthest_in_spheres` for radii up to `largest`, and the squared radius per column."""
     from fibtomo.ops._local_thickness_kernels import farthest_in_spheres
 
-    isotropic = len(set(spacing)) == 1  # squared radii are whole numbers of squared voxels then
-    bins_per_square = (1 if isotropic else 4) / min(spacing) ** 2
+    voxel_square = min(spacing) ** 2  # exact for cubic voxels, on the safe side for others; finer columns gain nothing
     reach = [min(ceil(largest / step), n - 1) for step, n in zip(spacing, shape, strict=True)]
-    bins = ceil(largest**2 * bins_per_square) + 2
-    table = farthest_in_spheres(np.array(reach), np.array(spacing) ** 2, bins_per_square, bins)
-    return table, bins_per_square
+    bins = ceil(largest**2 / voxel_square) + 2
+    return farthest_in_spheres(np.array(reach), np.array(spacing) ** 2, voxel_square, bins), voxel_square
