@@ -18,27 +18,26 @@ def sweep(field: Array, links: Array, inverse: Array, conductance: tuple[float, 
     Parameters
     ----------
     field
-        (nz + 2, ny + 2, nx + 2) float32, padded: 0 where nothing takes part, 2 beyond the far face.
+        (nz + 2, ny + 2, nx + 2) float64, padded: 0 where nothing takes part, 2 beyond the far face.
     links
         (nz, ny, nx) uint8: 0 where nothing takes part, else which faces conduct.
     inverse
-        (256,) float32: one over the sum of the conductances that each value of `links` stands for.
+        (256,) float64: one over the sum of the conductances that each value of `links` stands for.
     conductance
         Of faces along y and x, relative to those along z.
     omegas
         Relaxation factors of the sweeps.
     """
-    along_y, along_x = (np.float32(c) for c in conductance)
 
-    def half_sweep(omega: np.float32, colour: int) -> None:
+    def half_sweep(omega: float, colour: int) -> None:
         def work(z0: int, z1: int) -> None:
-            _half_sweep(field, links, inverse, along_y, along_x, omega, colour, z0, z1)
+            _half_sweep(field, links, inverse, *conductance, omega, colour, z0, z1)
 
         map_ranges(work, len(links), SLICES)
 
     for omega in omegas:
         for colour in (0, 1):
-            half_sweep(np.float32(omega), colour)
+            half_sweep(float(omega), colour)
 
 
 def plane_fluxes(field: Array, links: Array) -> np.ndarray:
@@ -59,9 +58,9 @@ def _half_sweep(
     u: Array,
     links: Array,
     inverse: Array,
-    along_y: np.float32,
-    along_x: np.float32,
-    omega: np.float32,
+    along_y: float,
+    along_x: float,
+    omega: float,
     colour: int,
     z0: int,
     z1: int,
@@ -88,7 +87,7 @@ def _plane_fluxes(u: Array, links: Array, out: Array, z0: int, z1: int) -> None:
         for y in range(ny):
             for x in range(nx):
                 if (last or links[z, y, x] != 0) and (first or links[z - 1, y, x] != 0):
-                    high = 1.0 if last else np.float64(u[z + 1, y + 1, x + 1])
-                    low = 0.0 if first else np.float64(u[z, y + 1, x + 1])
+                    high = 1.0 if last else u[z + 1, y + 1, x + 1]
+                    low = 0.0 if first else u[z, y + 1, x + 1]
                     total += high - low
         out[z] = 2 * total if first or last else total

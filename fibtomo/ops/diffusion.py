@@ -124,7 +124,7 @@ def diffusion_field(
         return DiffusionResult(nothing, inf, 0.0, fraction, 0.0, 0.0, 0, True)
     conductance = ((steps[0] / steps[1]) ** 2, (steps[0] / steps[2]) ** 2)
     field, diffusivity, mismatch, sweeps = _solve(active, conductance, share, tolerance, max_iterations)
-    inner = xp.where(active, field[1:-1, 1:-1, 1:-1], np.float32(np.nan))
+    inner = xp.where(active, field[1:-1, 1:-1, 1:-1], np.nan).astype(np.float32)
     return DiffusionResult(
         xp.ascontiguousarray(xp.moveaxis(inner, 0, along)),
         fraction / diffusivity if diffusivity > 0 else inf,
@@ -159,11 +159,11 @@ def _solve(
     sums = _face_sums(conductance)
     counts = to_host(xp.bincount(links.ravel(), minlength=256))
     diagonal = float(counts[1:] @ sums[1:]) / counts[1:].sum()
-    inverse = like(active, (1 / np.where(sums > 0, sums, 1)).astype(np.float32))
-    field = xp.zeros((nz + 2, ny + 2, nx + 2), np.float32)
-    profile = like(active, ((np.arange(nz, dtype=np.float32) + np.float32(0.5)) / np.float32(nz)))
+    inverse = like(active, 1 / np.where(sums > 0, sums, 1))
+    field = xp.zeros((nz + 2, ny + 2, nx + 2))
+    profile = like(active, (np.arange(nz) + 0.5) / nz)
     field[1:-1, 1:-1, 1:-1] = profile[:, None, None] * active
-    field[-1, 1:-1, 1:-1] = np.float32(2) * active[-1]
+    field[-1, 1:-1, 1:-1] = 2.0 * active[-1]
 
     sweeps, previous = 0, inf
     while True:
