@@ -1,6 +1,6 @@
 """Loops behind `fibtomo.ops.local_thickness` on the CPU. Imported lazily: numba takes a while to load."""
 
-from math import ceil
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,7 @@ from fibtomo.backend.threads import map_ranges
 from fibtomo.core.volume import VoxelNm
 
 Array = Any
-TILE = (8, 8, 16)
-SLICES = 4 * TILE[0]
+SLICES = 8
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -58,9 +57,8 @@ def paint(distance: Array, centres: Array, spacing: VoxelNm, shrink: float) -> A
     array
         (z, y, x) float32, 0 where no sphere lies.
     """
-    centres = centres[np.argsort(-distance.ravel()[centres])]
     out = np.zeros(distance.shape, np.float32)
-    map_ranges(lambda a, b: _paint(distance, centres, *spacing, shrink, out, a, b), len(out), SLICES)
+    map_ranges(lambda a, b: _paint(distance.ravel(), centres, *spacing, shrink, out, a, b), len(out), SLICES)
     return out
 
 
@@ -137,43 +135,22 @@ def _is_contained(
 def _paint(
     distance: Array, centres: Array, dz: float, dy: float, dx: float, shrink: float, out: Array, z0: int, z1: int
 ) -> None:
-    """Paint the slices z0 … z1 - 1 of all spheres, largest first: what is painted is done, tiles that are full too."""
+    """Paint the slices z0 … z1 - 1 of all spheres."""
     ny, nx = out.shape[1:]
-    bare = np.zeros(((z1 - z0 - 1) // TILE[0] + 1, (ny - 1) // TILE[1] + 1, (nx - 1) // TILE[2] + 1), np.int32)
-    for z in range(z0, z1):
-        for y in range(ny):
-            for x in range(nx):
-                bare[(z - z0) // TILE[0], y // TILE[1], x // TILE[2]] += distance[z, y, x] > 0
-    for centre in centres:
-        at = (centre // nx // ny, centre // nx % ny, centre % nx)
-        radius = distance[at]
-        rz, ry, rx = int(radius / dz), int(radius / dy), int(radius / dx)
-        a, b = max(at[0] - rz, z0), min(at[0] + rz, z1 - 1)
-        c, d = max(at[1] - ry, 0), min(at[1] + ry, ny - 1)
-        e, f = max(at[2] - rx, 0), min(at[2] + rx, nx - 1)
-        if a > b:
-            continue
-        for i in range((a - z0) // TILE[0], (b - z0) // TILE[0] + 1):
-            for j in range(c // TILE[1], d // TILE[1] + 1):
-                for k in range(e // TILE[2], f // TILE[2] + 1):
-                    if bare[i, j, k] > 0:
-                        zs = (max(a, z0 + i * TILE[0]), min(b + 1, z0 + (i + 1) * TILE[0]))
-                        ys = (max(c, j * TILE[1]), min(d + 1, (j + 1) * TILE[1]))
-                        xs = (max(e, k * TILE[2]), min(f + 1, (k + 1) * TILE[2]))
-                        bare[i, j, k] -= _paint_tile(out, at, radius, radius * radius * shrink, dz, dy, dx, zs, ys, xs)
-
-
-@compiled
-def _paint_tile(
-    out: Array, at: Any, radius: float, square: float, dz: float, dy: float, dx: float, zs: Any, ys: Any, xs: Any
-) -> int:
-    """Give voxels of a box that lie in a sphere its radius unless they have one; returns how many those were."""
-    painted = 0
-    for z in range(zs[0], zs[1]):
-        for y in range(ys[0], ys[1]):
-            rest = square - (dz * (z - at[0])) ** 2 - (dy * (y - at[1])) ** 2
-            for x in range(xs[0], xs[1]):
-                if out[z, y, x] == 0 and (dx * (x - at[2])) ** 2 < rest:
-                    out[z, y, x] = radius
-                    painted += 1
-    return painted
+    for i in range(centres.size):
+        centre = centres[i]
+        cx, cy, cz = centre % nx, centre // nx % ny, centre // nx // ny
+        radius = distance[centre]
+        square = radius * radius * shrink
+        reach_z, reach_y = int(radius / dz), int(radius / dy)
+        for z in range(max(cz - reach_z, z0), min(cz + reach_z + 1, z1)):
+            for y in range(max(cy - reach_y, 0), min(cy + reach_y + 1, ny)):
+                rest = square - (dz * (z - cz)) ** 2 - (dy * (y - cy)) ** 2
+                if rest <= 0:
+                    continue
+                reach = int(sqrt(rest) / dx)
+                if (dx * reach) ** 2 >= rest:
+                    reach -= 1
+                line = out[z, y]
+                for x in range(max(cx - reach, 0), min(cx + reach + 1, nx)):
+                    line[x] = max(line[x], radius)
