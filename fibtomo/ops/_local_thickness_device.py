@@ -14,6 +14,8 @@ TILE = (4, 4, 32)
 """As in the kernel."""
 SMALL = 16
 """Spheres of a smaller radius, in voxels along x, take a warp each, larger ones a block."""
+MOST = 2**25
+"""Spheres per launch, whose threads an int has to count."""
 SHELL = 0.8
 """Spheres are painted in this ratio of radii at a time, so that smaller ones can skip what larger ones cover."""
 
@@ -36,13 +38,14 @@ def paint(distance: Array, centres: Array, spacing: VoxelNm, shrink: float) -> A
     centres, radii = centres[order].astype(np.int64, copy=False), radii[order]
     smallest, largest = (float(r) for r in to_host(radii[[-1, 0]]))
     levels = largest * SHELL ** np.arange(1, ceil(log(smallest / largest, SHELL)) + 1)
-    stops = [*to_host(xp.searchsorted(-radii, like(radii, -levels.astype(np.float32)))), len(centres)]
+    stops = [*map(int, to_host(xp.searchsorted(-radii, like(radii, -levels.astype(np.float32))))), len(centres)]
     tiles = tuple(-(-n // side) for n, side in zip(distance.shape, TILE, strict=True))
     covered, out = xp.zeros(tiles, np.uint8), xp.zeros(distance.shape, np.float32)
     for start, stop, radius in zip([0, *stops], stops, [*levels, 0.0], strict=False):
         launch(kernels, "cover", (*tiles[:2], 32 * tiles[2]), (distance, out, covered, *distance.shape))
         block = (256, 1, 1) if radius < SMALL * spacing[2] else (32, 8, 1)
-        some = centres[start:stop]
-        args = (distance, covered, some, out, len(some), *distance.shape, *spacing, shrink)
-        launch(kernels, "paint", (block[1], 32 * len(some)), args, block=block)
+        for first in range(start, stop, MOST):
+            some = centres[first : min(first + MOST, stop)]
+            args = (distance, covered, some, out, len(some), *distance.shape, *spacing, shrink)
+            launch(kernels, "paint", (block[1], 32 * len(some)), args, block=block)
     return out
