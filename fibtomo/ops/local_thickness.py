@@ -22,7 +22,7 @@ def local_thickness(mask: Array, voxel_nm: float | VoxelNm | None, *, black_bord
     Spheres have voxels as centres and reach to the centre of the nearest False voxel, which they leave out; their
     diameter is twice that distance. The wall lies half a voxel before that voxel, but no voxel need lie at the middle:
     on average plates come out 0.4 voxels too thick, cylinders 0.5 and balls 0.9 voxels too thin, and single bodies up
-    to about 1.4 voxels off. Along an axis, a plate of n voxels measures n (n even) or n + 1 (n odd).
+    to about 1.8 voxels off. Along an axis, a plate of n voxels measures n (n even) or n + 1 (n odd).
 
     Spheres may reach beyond the volume unless `black_border`, so near its ends the thickness is that of what is seen.
 
