@@ -302,6 +302,8 @@ static inline unsigned __ballot_sync(unsigned, int predicate) {
     return votes;
 }
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+static inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz(bits); }
+static inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
 template <class T, class U>
 static inline T atomicAdd(T *address, U value) {
@@ -314,6 +316,10 @@ static inline T atomicMax(T *address, U value) {
 template <class T, class U>
 static inline T atomicMin(T *address, U value) {
     return cuda_on_host::update(address, [=](T old) { return std::min(old, T(value)); });
+}
+template <class T, class U>
+static inline T atomicOr(T *address, U value) {
+    return cuda_on_host::update(address, [=](T old) { return T(old | value); });
 }
 template <class T>
 static inline T atomicExch(T *address, T value) {
