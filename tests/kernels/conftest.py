@@ -2,17 +2,10 @@
 
 import functools
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import cuda_on_host
-
-from fibtomo.backend.kernels import kernel_source, type_options
+import pytest
 
 
 def require(obstacle: str | None) -> None:
@@ -25,15 +18,15 @@ def require(obstacle: str | None) -> None:
 
 @pytest.fixture(scope="session")
 def host_module() -> Callable[..., cuda_on_host.HostRawModule]:
-    """Compile text, or one of the project's kernels by name, for the CPU; each variant once."""
+    """Compile text for the CPU; each variant once."""
     require(cuda_on_host.missing())
     return functools.cache(cuda_on_host.HostRawModule)
 
 
 @pytest.fixture(scope="session")
-def host_kernel(host_module) -> Callable[..., cuda_on_host.HostRawModule]:
-    """Compile ``kernels/<name>.cu`` with the given element types for the CPU."""
-    return lambda name, **types: host_module(kernel_source(name), type_options(**types))
+def harness() -> None:
+    """Needed by all that executes kernels on the CPU."""
+    require(cuda_on_host.missing())
 
 
 @pytest.fixture(scope="session")

@@ -108,8 +108,20 @@ def test_barrier_divergence_is_reported(host_module):
 
 
 def test_python_numbers_are_refused(host_module):
+    line = np.zeros((), dtype=[("slope", "f4"), ("offset", "f4")])[()]
     with pytest.raises(TypeError, match="NumPy scalar"):
-        host_module(KERNELS, GOOD).get_function("diverge")((1,), (8,), (1.0,))
+        host_module(KERNELS, GOOD).get_function("affine")((1,), (8,), (np.zeros(4, "f4"), np.zeros(4, "f4"), line, 4))
+
+
+def test_arguments_of_another_type_are_refused(host_module):
+    affine = host_module(KERNELS, GOOD).get_function("affine")
+    line = np.zeros((), dtype=[("slope", "f4"), ("offset", "f4")])[()]
+    with pytest.raises(TypeError, match="argument 0 of 'affine' must be float32, not float64"):
+        affine((1,), (8,), (np.zeros(4), np.zeros(4, np.float32), line, np.int32(4)))
+    with pytest.raises(TypeError, match="argument 3 of 'affine' must be int32, not int64"):
+        affine((1,), (8,), (np.zeros(4, np.float32), np.zeros(4, np.float32), line, np.int64(4)))
+    with pytest.raises(TypeError, match="takes 4 arguments, not 2"):
+        affine((1,), (8,), (np.zeros(4, np.float32), np.int32(4)))
 
 
 def run_apart(code: str) -> subprocess.CompletedProcess[str]:
