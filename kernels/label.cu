@@ -1,9 +1,9 @@
 // Connected components of equal non-zero class, numbered in raster order, and integer statistics of them.
 //
-// Union-find in which a root is the smallest index of its tree: tiles of 32 x 8 x 8 voxels in shared memory, then across
-// the seams between tiles in global memory by atomicMin, which needs no second pass (Playne & Hawick 2018, IEEE Trans.
-// Parallel Distrib. Syst. 29, 1217; Allegretti, Bolelli & Grana 2020, ibid. 31, 423). Runs along x start as one tree
-// and are counted as one (Hennequin et al. 2018, DASIP, 76). The result does not depend on the order of threads.
+// Union-find in which a root is the smallest index of its tree: tiles of 32 x 8 x 8 voxels in shared memory, then by
+// atomicMin across the seams between tiles in global memory, which needs no second pass (Playne & Hawick 2018, IEEE
+// Trans. Parallel Distrib. Syst. 29, 1217; Allegretti, Bolelli & Grana 2020, ibid. 31, 423). Runs along x start as one
+// tree and are counted as one (Hennequin et al. 2018, DASIP, 76). The result does not depend on the order of threads.
 //
 // A forest (nz, ny, nx) holds for each voxel the index of its parent + 1, 0 for background. Volumes have fewer than
 // 2^31 voxels. `reach` is 1, 2 or 3 for 6-, 18- or 26-connectivity.
@@ -96,8 +96,8 @@ extern "C" __global__ __launch_bounds__(256) void label_tiles(
         const unsigned place = sight.index(k, row, lane);
         unsigned parent = 0;
         if (tree[place] != 0) {
-            const int top = root(tree, place), tx = top % TILE_X, ty = top / TILE_X % TILE_Y, tz = top / TILE_X / TILE_Y;
-            parent = whole.index(z0 + tz, y - row + ty, x - lane + tx) + 1;
+            const int top = root(tree, place), line = top / TILE_X;
+            parent = whole.index(z0 + line / TILE_Y, y - row + line % TILE_Y, x - lane + top % TILE_X) + 1;
         }
         forest[whole.index(z0 + k, y, x)] = parent;
     }
@@ -233,42 +233,45 @@ extern "C" __global__ __launch_bounds__(256, 4) void component_statistics(
     const Seen seen = {labels, boxes, nz, ny, nx};
     const Origin origin = {{(unsigned long long)(z0 + z_start), (unsigned long long)y0, (unsigned long long)x_start},
                            (unsigned long long)z0 * ny * nx};
-    for (int step = 0; step < PART_X / 32 * PART_Z; ++step) {
-        const int z = z_start + step % PART_Z, x = x_start + step / PART_Z * 32 + lane;
-        const unsigned mine = seen.label(z, y, x), before = __shfl_up_sync(WHOLE_WARP, mine, 1);
-        const unsigned starts = __ballot_sync(WHOLE_WARP, lane == 0 || before != mine);
-        const unsigned faces[6] = {__ballot_sync(WHOLE_WARP, mine && seen.face(mine, z - 1, y, x)),
-                                   __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z + 1, y, x)),
-                                   __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y - 1, x)),
-                                   __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y + 1, x)),
-                                   __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y, x - 1)),
-                                   __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y, x + 1))};
-        if (mine == 0 || !(starts >> lane & 1)) continue;
-        const unsigned later = starts & ~(WHOLE_WARP >> (31 - lane));
-        const unsigned stop = later ? __ffs(later) - 1 : 32, n = stop - lane;
-        const unsigned run = (WHOLE_WARP >> (32 - n)) << lane;
-        const int *box = boxes + 4 * z;
-        unsigned part[COLUMNS] = {n, ((unsigned)z * ny + y) * nx + x, n * (z - z_start), n * (y - y0),
-                                  n * (x - x_start) + n * (n - 1) / 2};
-        part[BOX] = z0 + z;
-        part[BOX + 1] = z0 + z + 1;
-        part[BOX + 2] = y;
-        part[BOX + 3] = y + 1;
-        part[BOX + 4] = x;
-        part[BOX + 5] = x + n;
-        for (int axis = 0; axis < 3; ++axis)
-            part[FACES + axis] = __popc(faces[2 * axis] & run) + __popc(faces[2 * axis + 1] & run);
-        part[TOUCHES] = (z0 + z == 0) | (z0 + z == all_z - 1) << 1 | (y == box[0]) << 2 | (y == box[1] - 1) << 3
-                      | (x == box[2]) << 4 | (x + (int)n == box[3]) << 5;
-        const unsigned slot = mine % SLOTS, held = atomicCAS(owner + slot, 0u, mine);
-        unsigned long long *row = statistics + (size_t)(mine - 1) * COLUMNS;
-        if (held == 0 || held == mine) {
-            for (int column = 0; column < COLUMNS; ++column) merge(&table[column][slot], column, part[column]);
-        } else {
-            for (int column = 0; column < COLUMNS; ++column)
-                merge(row + column, column, origin.value(column, part[column], n));
+    const int x_stop = y < ny ? min(x_start + PART_X, nx) : 0, z_stop = min(z_start + PART_Z, nz);
+    for (int x0 = x_start; x0 < x_stop; x0 += 32)
+        for (int z = z_start; z < z_stop; ++z) {
+            const int x = x0 + lane;
+            const unsigned mine = seen.label(z, y, x), before = __shfl_up_sync(WHOLE_WARP, mine, 1);
+            if (__ballot_sync(WHOLE_WARP, mine != 0) == 0) continue;
+            const unsigned starts = __ballot_sync(WHOLE_WARP, lane == 0 || before != mine);
+            const unsigned faces[6] = {__ballot_sync(WHOLE_WARP, mine && seen.face(mine, z - 1, y, x)),
+                                       __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z + 1, y, x)),
+                                       __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y - 1, x)),
+                                       __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y + 1, x)),
+                                       __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y, x - 1)),
+                                       __ballot_sync(WHOLE_WARP, mine && seen.face(mine, z, y, x + 1))};
+            if (mine == 0 || !(starts >> lane & 1)) continue;
+            const unsigned later = starts & ~(WHOLE_WARP >> (31 - lane));
+            const unsigned stop = later ? __ffs(later) - 1 : 32, n = stop - lane;
+            const unsigned run = (WHOLE_WARP >> (32 - n)) << lane;
+            const int *box = boxes + 4 * z;
+            unsigned part[COLUMNS] = {n, ((unsigned)z * ny + y) * nx + x, n * (z - z_start), n * (y - y0),
+                                      n * (x - x_start) + n * (n - 1) / 2};
+            part[BOX] = z0 + z;
+            part[BOX + 1] = z0 + z + 1;
+            part[BOX + 2] = y;
+            part[BOX + 3] = y + 1;
+            part[BOX + 4] = x;
+            part[BOX + 5] = x + n;
+            for (int axis = 0; axis < 3; ++axis)
+                part[FACES + axis] = __popc(faces[2 * axis] & run) + __popc(faces[2 * axis + 1] & run);
+            part[TOUCHES] = (z0 + z == 0) | (z0 + z == all_z - 1) << 1 | (y == box[0]) << 2 | (y == box[1] - 1) << 3
+                          | (x == box[2]) << 4 | (x + (int)n == box[3]) << 5;
+            const unsigned slot = mine % SLOTS, held = atomicCAS(owner + slot, 0u, mine);
+            unsigned long long *row = statistics + (size_t)(mine - 1) * COLUMNS;
+            if (held == 0 || held == mine) {
+                for (int column = 0; column < COLUMNS; ++column) merge(&table[column][slot], column, part[column]);
+            } else {
+                for (int column = 0; column < COLUMNS; ++column)
+                    merge(row + column, column, origin.value(column, part[column], n));
+            }
         }
-    }
     __syncthreads();
     if (owner[thread] == 0) return;
     unsigned long long *row = statistics + (size_t)(owner[thread] - 1) * COLUMNS;

@@ -1,7 +1,7 @@
 """Connected components slab by slab: local labels, a union over the faces between slabs, one global numbering.
 
 Objects are numbered by their first voxel in raster order, so the numbers do not depend on how the volume was cut.
-NumPy slabs are labelled by cc3d, CuPy slabs by ``kernels/label.cu``; only tables and edge planes are joined on the host.
+NumPy slabs are labelled by cc3d, CuPy slabs by ``kernels/label.cu``; tables and edge planes are joined on the host.
 """
 
 import zlib
