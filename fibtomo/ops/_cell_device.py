@@ -83,8 +83,10 @@ def _counted(phases: Any, z0: int, depth: int, tile_px: int, n_phases: int) -> l
         load_kernel("cells"),
         "count_cells",
         (depth, tiles[0] * strips * 8, tiles[1] * 32),
-        (xp.ascontiguousarray(phases), *tables, int(split > 0), shared, n_phases, pairs, tile_px, strips, *tiles)
-        + (z0, slices, ny, nx),
+        (
+            *(xp.ascontiguousarray(phases), *tables),
+            *(int(split > 0), shared, n_phases, pairs, tile_px, strips, *tiles, z0, slices, ny, nx),
+        ),
         shared_bytes=shared * CONFIGURATIONS * 4,
     )
     return tables
