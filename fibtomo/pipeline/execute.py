@@ -21,6 +21,7 @@ from fibtomo.core.volume import Table
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.curtain_notes import kept_curtains
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
@@ -46,7 +47,9 @@ class RunOptions:
     scheduler
         Address of a Dask scheduler; ``None`` uses threads.
     workers, budget
-        Blocks at a time, and the bytes they may take together.
+        Blocks at a time, and the bytes they may take together where they are computed.
+    host_budget
+        Bytes of main memory that blocks may take before and after a CUDA device.
     resume, overwrite, keep_work
         Go on with an unfinished run; replace a finished one; keep intermediate arrays.
     command
@@ -58,10 +61,16 @@ class RunOptions:
     scheduler: str | None = None
     workers: int = 2
     budget: float = DEFAULT_BUDGET
+    host_budget: float = float("inf")
     resume: bool = True
     overwrite: bool = False
     keep_work: bool = False
     command: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """For the planner."""
+        return Machine(self.budget, self.workers, self.device != "cpu", self.host_budget)
 
 
 @dataclass
@@ -119,7 +128,7 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
             break
         if call.stage.check is not None:
             call.stage.check(call.params, source.spec)
-    return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
+    return make_plan(config, source.spec, source.calibration, options.machine)
 
 
 def _shear_from_images(config: PipelineConfig) -> bool:
@@ -212,7 +221,7 @@ def _calibration_record(source: SliceSource) -> dict[str, Any]:
 def _run_sections(state: RunState, observer: Observer) -> None:
     sections = build_sections(state.config)
     source, options = state.source, state.options
-    resolver = Resolver(sections, source.spec, source.calibration, options.budget, options.workers)
+    resolver = Resolver(sections, source.spec, source.calibration, options.machine)
     noted = state.ledger.noted("slabs") or {}
     resolver.slabs.update({int(grid): int(slab) for grid, slab in noted.items()})
     sources: dict[str, SliceSource] = {INPUT: source}

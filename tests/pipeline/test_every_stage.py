@@ -9,6 +9,7 @@ from fibtomo.core.source import ArraySource
 from fibtomo.core.stage import Kind, StageContext, get_stage, stage_names
 from fibtomo.io.zarr_store import ZarrSource, create_array
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import Call, PipelineConfig, parse_pipeline
 from fibtomo.pipeline.ledger import Ledger, write_table
 from fibtomo.pipeline.plan import Resolver
@@ -40,7 +41,7 @@ def run_chunked(name, slab, tmp_path):
     for role, table in tables.items():
         write_table(ledger.table_path(role), table)
     sections = _sections(config, stage.consumes, set(tables))
-    resolver = Resolver(sections, source.spec, CALIBRATION, 1e12, 1)
+    resolver = Resolver(sections, source.spec, CALIBRATION, Machine(1e12, 1))
     resolver.slabs.update({0: slab, 1: slab})
     sources = {"input": source}
     for section in sections:

@@ -44,7 +44,10 @@ class Device:
         """Free and total bytes."""
         return card().memory_bytes - card().live_bytes, card().memory_bytes
 
-    compute_capability = "90"
+    @property
+    def compute_capability(self) -> str:
+        """Digits of the compute capability."""
+        return card().capability
 
 
 def cuda_module() -> ModuleType:
