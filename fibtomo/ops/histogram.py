@@ -148,7 +148,7 @@ def row_spans(boxes: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArra
 
 
 def shown(like: Any, spans: NDArray[np.integer[Any]]) -> Any:
-    """Mask (y, x), of the same kind of array as `like`, of columns [x0, x1) in `spans` (y, 2) for each row.
+    """Mask, of the same kind of array as `like`, of columns [x0, x1) in `spans` (y, 2) or (z, y, 2) for each row.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def shown(like: Any, spans: NDArray[np.integer[Any]]) -> Any:
     """
     xp = namespace(like)
     x, ends = xp.arange(like.shape[-1]), xp.asarray(spans)
-    return (x >= ends[:, :1]) & (x < ends[:, 1:])
+    return (x >= ends[..., :1]) & (x < ends[..., 1:])
 
 
 def condense(counts: Counts, edges: Edges, max_bins: int = 1024) -> tuple[Counts, Edges]:
