@@ -124,8 +124,8 @@ def count_bins(
         np.asarray(start, dtype=arithmetic),
         np.asarray(width, dtype=arithmetic),
         n,
-        np.empty((0, 0, 2), dtype=np.int64) if spans is None else spans,
-        np.array([[0, ny, 0, nx]]) if patches is None else patches,
+        np.empty((0, 0, 2), dtype=np.int64) if spans is None else np.asarray(spans, dtype=np.int64),
+        np.asarray([[0, ny, 0, nx]] if patches is None else patches, dtype=np.int64),
     )
 
 
