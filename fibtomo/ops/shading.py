@@ -103,6 +103,11 @@ def _patches(n: int) -> NDArray[np.float64]:
     return (np.arange(n)[:, None] * MAP_SIDE // n == np.arange(MAP_SIDE)).astype(np.float64)
 
 
+def histogram_bytes(nx: int) -> float:
+    """Bytes that the histograms of slices of `nx` columns take while they are made."""
+    return 16.0 * ROWS * (len(column_cells(nx)) - 1) * FINE_BINS
+
+
 def _fine_bins(dtype: Any, value_range: tuple[float, float]) -> tuple[float, float]:
     """Lower edge and width of the `FINE_BINS` bins; of whole greys, the same number in each."""
     low, high = value_range

@@ -18,6 +18,7 @@ from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import DeviceMemoryError
 from fibtomo.io.zarr_store import write_slab
+from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.ledger import Ledger, read_table, write_table
 from fibtomo.pipeline.plan import Halo, halo_of
 from fibtomo.pipeline.sections import Section
@@ -162,22 +163,17 @@ def _extended(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) ->
     """Return the block for [z0, z1) widened by the measures' halo, in the stored type, and its first slice."""
     n = job.out.shape[0]
     lo, hi = max(0, z0 - halo.measure[0]), min(n, z1 + halo.measure[1])
-    block = _chain(job, lo, hi, halo, course)
-    with course.way.working():
-        return lo, to_dtype(block, job.out.dtype)
+    return lo, _chain(job, lo, hi, halo, course)
 
 
 def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> Any:
-    """Run the local stages for [z0, z1); where memory runs out, in two halves."""
+    """Run the local stages for [z0, z1), up to the stored type; where memory runs out, in two halves."""
     before = len(course.noted)
     try:
         return _chain_once(job, z0, z1, halo, course)
     except MemoryError:
         if z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local):
-            way_out = "lower --workers" if job.device == "cpu" else "take --device cpu"
-            raise DeviceMemoryError(
-                f"slice {z0} of section '{job.section.title}' does not fit into the memory of {job.device}: {way_out}"
-            ) from None
+            raise _too_large(job, z0) from None
     del course.noted[before:]
     course.way.trim()
     middle = (z0 + z1) // 2
@@ -208,23 +204,44 @@ def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) 
             notes = {name: to_host(v)[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}
         if role:
             course.noted.append((role, z0, notes))
-    return block[z0 - lo : z1 - lo]
+    with course.way.working():
+        return to_dtype(block[z0 - lo : z1 - lo], job.out.dtype)
 
 
 def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, course: _Course) -> Table:
-    """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/name"."""
+    """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/part/name"."""
     partials: Table = {}
-    n = job.out.shape[0]
     for index, call in enumerate(job.section.measures):
-        before, after = call.stage.needs(call.params, job.out).measure_halo
-        a, b = max(0, z0 - before), min(n, z1 + after)
-        ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
-        if call.stage.measure is None or call.stage.kind is Kind.WARP:
+        if call.stage.kind is Kind.WARP:
             continue
-        with course.computing(call.name):
-            partial = call.stage.measure(block[a - lo : b - lo], call.params, ctx)
-        partials.update({f"{index}/{key}": value for key, value in partial.items()})
+        for part, partial in enumerate(_measured(job, call, block, lo, z0, z1, course)):
+            partials.update({f"{index}/{part}/{key}": value for key, value in partial.items()})
     return partials
+
+
+def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int, course: _Course) -> list[Table]:
+    """What a stage measures of [z0, z1); where memory runs out, of its halves."""
+    stage, n = call.stage, job.out.shape[0]
+    before, after = stage.needs(call.params, job.out).measure_halo
+    a, b = max(0, z0 - before), min(n, z1 + after)
+    ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
+    try:
+        with course.computing(call.name):
+            return [stage.measure(block[a - lo : b - lo], call.params, ctx)] if stage.measure else []
+    except MemoryError:
+        if z1 - z0 < 2 or stage.apply is not None:
+            raise _too_large(job, z0) from None
+    course.way.trim()
+    middle = (z0 + z1) // 2
+    halves = ((z0, middle), (middle, z1))
+    return [p for start, stop in halves for p in _measured(job, call, block, lo, start, stop, course)]
+
+
+def _too_large(job: SectionJob, z0: int) -> DeviceMemoryError:
+    way_out = "lower --workers" if job.device == "cpu" else "take --device cpu"
+    return DeviceMemoryError(
+        f"slice {z0} of section '{job.section.title}' does not fit into the memory of {job.device}: {way_out}"
+    )
 
 
 def combine_section(job: SectionJob) -> dict[str, Table]:
@@ -234,8 +251,7 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
     tables = load_tables(ledger, job.roles)
     made: dict[str, Table] = {}
     for index, call in enumerate(job.section.measures):
-        prefix = f"{index}/"
-        partials = [{k[len(prefix) :]: v for k, v in b.items() if k.startswith(prefix)} for b in blocks]
+        partials = [part for block in blocks for part in _parts_of(block, index)]
         stage = call.stage
         if stage.combine is None or stage.produces is None:
             continue
@@ -246,6 +262,17 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
         _, role, name = key.split("/")
         made[role][name] = np.concatenate([b[key] for b in blocks])
     return made
+
+
+def _parts_of(block: Table, index: int) -> list[Table]:
+    """What measure `index` found in a block: one table, or several in z order."""
+    parts: dict[int, Table] = {}
+    for key, value in block.items():
+        measure, _, rest = key.partition("/")
+        if measure == str(index):
+            part, _, name = rest.partition("/")
+            parts.setdefault(int(part), {})[name] = value
+    return [parts[k] for k in sorted(parts)]
 
 
 def seconds_of(job: SectionJob) -> dict[str, float]:

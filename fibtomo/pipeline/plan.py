@@ -82,7 +82,8 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slic
     written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
     kept = (4.0 * floating + written) * voxels
     ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
-    fixed = float(source_slices * source.slice_bytes) if section.warp else 0.0
+    fixed = max(needs_of(c, out).fixed_bytes for c in (*changing, *section.measures))
+    fixed += float(source_slices * source.slice_bytes) if section.warp else 0.0
     return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from stage_fixtures import CALIBRATION, array_for, spec_for, tables_for
+from stage_fixtures import CALIBRATION, array_for, params_of, spec_for, tables_for
 
 from fibtomo.backend.array import to_dtype
 from fibtomo.core.source import ArraySource
@@ -17,17 +17,6 @@ from fibtomo.pipeline.sections import build_sections
 
 NAMES = stage_names()
 SLABS = (2, 7, 64)
-EXTRA = {"drift.import": None, "segment.threshold": {"levels": [120.0]}}
-
-
-def params_of(name: str, tmp_path):
-    stage = get_stage(name)
-    if name == "drift.import":
-        path = tmp_path / "drift.csv"
-        rows = "\n".join(f"{k},{0.1 * k},{-0.2 * k}" for k in range(spec_for("grey").shape[0]))
-        path.write_text("slice,dy_px,dx_px\n" + rows + "\n")
-        return stage.params(path=str(path))
-    return stage.params(**(EXTRA.get(name) or {}))
 
 
 def run_chunked(name, slab, tmp_path):
