@@ -14,8 +14,21 @@ SHARED_PAIRS = 32
 """Pairs of phases whose configurations fit shared memory."""
 SPLIT_PAIRS = 128
 """Pairs of phases above which cells of two phases are no longer counted apart: the table would outgrow the volume."""
-TABLE_BYTES = 2**26
+TABLE_BYTES = 2**24
 """Size of the tables above which slices are counted in several launches."""
+
+
+def _slice_bytes(tiles: tuple[int, int], n_phases: int) -> int:
+    """Bytes of the tables of one slice."""
+    pairs = n_phases * (n_phases - 1) // 2
+    return 4 * (tiles[0] * tiles[1] * CONFIGURATIONS * (_split(n_phases) + n_phases) + 28 * pairs)
+
+
+def counting_bytes(depth: int, tiles: tuple[int, int], n_phases: int) -> float:
+    """Bytes that counting takes beside the labels: tables, as whole numbers and while they are weighed, and sums."""
+    each = _slice_bytes(tiles, n_phases)
+    sums = 8 * n_phases * (4 * tiles[0] * tiles[1] + n_phases)
+    return 3.0 * each * min(depth, max(1, TABLE_BYTES // each)) + 3.0 * sums * depth
 
 
 def count_cells(
@@ -35,9 +48,9 @@ def count_cells(
         return sums, cells, between
     lower, higher = np.triu_indices(n_phases, 1)
     weights = [like(phases, w) for w in (np.stack([surface, *euler], axis=1), pair_weight)]
-    members = [like(phases, (np.arange(n_phases)[:, None] == side).astype(np.float64)) for side in (lower, higher)]
-    tables = CONFIGURATIONS * 4 * tiles[0] * tiles[1] * (_split(n_phases) + n_phases)
-    step = max(1, TABLE_BYTES // tables)
+    sides = (lower, higher) if _split(n_phases) else ()
+    members = [like(phases, (np.arange(n_phases)[:, None] == side).astype(np.float64)) for side in sides]
+    step = max(1, TABLE_BYTES // _slice_bytes(tiles, n_phases))
     for z0 in range(0, depth, step):
         part = slice(z0, min(z0 + step, depth))
         voxels, whole, two, many, unlike = _counted(phases, z0, part.stop - z0, tile_px, n_phases)
@@ -46,7 +59,7 @@ def count_cells(
         if n_phases == 1:
             continue
         pairs = _weighed(unlike, weights[1])
-        if _split(n_phases):
+        if members:
             sums[part, ..., 1:] += members[0] @ _weighed(two, weights[0])
             sums[part, ..., 1:] += members[1] @ _weighed(two, weights[0][::-1])  # the other corners
             pairs += _weighed(two.sum(axis=(1, 2)), weights[0][:, 0])
