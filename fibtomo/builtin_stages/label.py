@@ -6,7 +6,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from fibtomo.backend.array import like, to_host
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
@@ -38,14 +37,14 @@ def brightest_phase(ctx: StageContext) -> int:
     return int(ctx.tables.get("threshold", {}).get("classes", 2)) - 1
 
 
-def _classes(phases: np.ndarray[Any, Any], p: ComponentsParams, ctx: StageContext) -> np.ndarray[Any, Any]:
+def _classes(phases: Any, p: ComponentsParams, ctx: StageContext) -> Any:
     phase = brightest_phase(ctx) if p.phase is None else p.phase
     return (phases == phase).astype(np.uint8)
 
 
 def measure(block: Any, p: ComponentsParams, ctx: StageContext) -> Table:
     """Components of the slab's own slices."""
-    phases = to_host(block[ctx.core_slices])
+    phases = block[ctx.core_slices]
     z0, nz = ctx.z0 + ctx.core[0], ctx.spec.shape[0]
     return slab_components(_classes(phases, p, ctx), seen_boxes(phases), z0, nz, p.connectivity)
 
@@ -73,8 +72,8 @@ def apply(block: Any, p: ComponentsParams, ctx: StageContext) -> Any:
             f"label.components: slices {ctx.z0} to {ctx.z0 + len(block)} are not one of the slabs that were counted: "
             "no stage after it may need neighbouring slices"
         )
-    labels, _ = label_slab(_classes(to_host(block), p, ctx), p.connectivity)
-    return like(block, apply_lut(labels, table["lut"][table["offsets"][k] : table["offsets"][k + 1]]))
+    labels, _ = label_slab(_classes(block, p, ctx), p.connectivity)
+    return apply_lut(labels, np.asarray(table["lut"])[table["offsets"][k] : table["offsets"][k + 1]])
 
 
 register(

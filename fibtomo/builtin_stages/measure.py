@@ -7,8 +7,9 @@ from pydantic import Field
 
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
-from fibtomo.core.volume import Table, VolumeSpec
-from fibtomo.ops.morphometry import as_phases, measurement_rows, slab_sums
+from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
+from fibtomo.ops._cell_device import counting_bytes
+from fibtomo.ops.morphometry import SLAB, TILES, as_phases, measurement_rows, slab_sums
 
 
 class PhasesParams(Params):
@@ -18,7 +19,8 @@ class PhasesParams(Params):
 
 
 def _needs(p: PhasesParams, spec: VolumeSpec) -> Needs:
-    return Needs(measure_halo=(0, 1), bytes_per_voxel=14.0)
+    n_phases = int(min(spec.value_range[1], OUTSIDE - 1)) + 1
+    return Needs(measure_halo=(0, 1), bytes_per_voxel=14.0, fixed_bytes=counting_bytes(SLAB, (TILES, TILES), n_phases))
 
 
 def measure(block: Any, p: PhasesParams, ctx: StageContext) -> Table:

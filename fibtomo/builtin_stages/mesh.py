@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import Field
 
-from fibtomo.backend.array import to_host
 from fibtomo.builtin_stages.label import brightest_phase, check_phase
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
@@ -39,7 +38,7 @@ def _needs(p: SurfaceParams, spec: VolumeSpec) -> Needs:
 
 def measure(block: Any, p: SurfaceParams, ctx: StageContext) -> Table:
     """Triangles of the cubes that start in the slab's own slices."""
-    field = to_host(block) == _phase(p, ctx)
+    field = block == _phase(p, ctx)
     core = ctx.z0 + ctx.core[0], ctx.z0 + ctx.core[1]
     return slab_surface(field, ctx.z0, core, ctx.spec.shape, 0.5, p.smooth_px, _bin(p, ctx.spec))
 

@@ -21,6 +21,23 @@ COLUMNS = (
     "touches",
 )
 """Integer statistics of one component; see `fibtomo.ops.labels`."""
+SMALLEST = tuple(COLUMNS.index(c) for c in ("first", "bbox_z0", "bbox_y0", "bbox_x0"))
+LARGEST = tuple(COLUMNS.index(c) for c in ("bbox_z1", "bbox_y1", "bbox_x1"))
+
+
+def label_classes(classes, connectivity):
+    """Labels uint32 of the components of equal non-zero class, in some order, and how many there are."""
+    import cc3d
+
+    labels, n = cc3d.connected_components(
+        np.ascontiguousarray(classes), connectivity=connectivity, return_N=True, out_dtype=np.uint32
+    )
+    return labels, int(n)
+
+
+def in_raster_order(labels, n):
+    """Renumber labels 1 … n by where each is met first."""
+    return np.concatenate([np.zeros(1, dtype=np.uint32), _raster_order(labels, n)])[labels]
 
 
 @njit(nogil=True, cache=True)
@@ -91,7 +108,7 @@ def component_statistics(labels, n, z0, nz, boxes):
 
 
 @njit(nogil=True, cache=True)
-def raster_order(labels, n):
+def _raster_order(labels, n):
     """Numbers (n,) uint32 of labels 1 … n by where each is met first."""
     numbers = np.zeros(n, dtype=np.uint32)
     met = 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import like, namespace, to_host
 from fibtomo.core.volume import Table
 from fibtomo.ops.grey_modes import Float, Histograms, affine_to_common
+from fibtomo.ops.histogram import count_bins
 
 Array = Any
 BINS = 256
@@ -48,31 +49,37 @@ def measure_flicker(planes: Array, before: int = 0) -> Table:
         ``counts`` (z, bins), ``low`` and ``width`` (z,): histogram between the 0.1 and 99.9 % quantiles; ``pairs``
         (z, lags, 3): line of each slice over those before, see `pair_line`, NaN where there is none.
     """
-    xp = namespace(planes)
-    counts, low, width, pairs = [], [], [], []
-    thin = [_thinned(plane) for plane in planes]
-    for k in range(before, len(planes)):
-        plane = planes[k]
-        first, last = (float(v) for v in xp.quantile(plane[::3, ::3].astype(xp.float32), xp.asarray([0.001, 0.999])))
-        step = max((last - first) / BINS, 1e-6 * max(abs(first), abs(last), 1e-30))
-        if planes.dtype.kind in "iu":  # bins of whole grey values, so that none counts more of them than its neighbour
-            step, first = np.ceil((last - first + 1) / BINS), np.floor(first) - 0.5
-        index = xp.floor((plane.astype(xp.float32) - first) / step)
-        inside = index[(index >= 0) & (index < BINS)].astype(xp.int64)
-        counts.append(to_host(xp.bincount(inside, minlength=BINS)))
-        low.append(first)
-        width.append(step)
-        pairs.append([pair_line(thin[k - lag], thin[k]) if k >= lag else (np.nan,) * 3 for lag in LAGS])
-    return {"counts": np.stack(counts), "low": np.array(low), "width": np.array(width), "pairs": np.array(pairs)}
+    own = planes[before:]
+    low, width = _bins(own)
+    grey = own.astype(np.float32, copy=False) if own.dtype.kind == "f" else own
+    thin = _thinned(planes)
+    pairs = [
+        [pair_line(thin[k - lag], thin[k]) if k >= lag else (np.nan,) * 3 for lag in LAGS]
+        for k in range(before, len(planes))
+    ]
+    counts = to_host(count_bins(grey, low, width, BINS))[:, 0, 1:-1]
+    return {"counts": counts, "low": low, "width": width, "pairs": np.array(pairs)}
 
 
-def _thinned(plane: Array) -> Float:
-    """Some of the pixels, on the host; NaN where they have the lowest or highest grey: saturated or padding."""
-    many = plane.shape[0] * plane.shape[1] / _PAIR_PIXELS
+def _bins(planes: Array) -> tuple[Float, Float]:
+    """Start (z,) and width (z,) of the bins between the 0.1 and 99.9 % quantiles of some of the pixels."""
+    some = planes[:, ::3, ::3].reshape(len(planes), -1).astype(np.float32)
+    share = like(planes, np.array([0.001, 0.999]))
+    first, last = to_host(namespace(planes).quantile(some, share, axis=1)).astype(np.float64)
+    if planes.dtype.kind in "iu":  # whole grey values, so that no bin counts more of them than its neighbour
+        return np.floor(first) - 0.5, np.ceil((last - first + 1) / BINS)
+    span = np.maximum(np.maximum(np.abs(first), np.abs(last)), 1e-30)
+    return first, np.maximum((last - first) / BINS, 1e-6 * span)
+
+
+def _thinned(planes: Array) -> Float:
+    """Some of the pixels (z, n), on the host; NaN where they have the lowest or highest grey: saturated or padding."""
+    many = planes.shape[1] * planes.shape[2] / _PAIR_PIXELS
     down = max(1, round(np.sqrt(many)))
     across = max(1, round(many / down))
-    grey = to_host(plane[down // 2 :: down, across // 2 :: across]).astype(np.float32)
-    return np.where((grey <= grey.min()) | (grey >= grey.max()), np.nan, grey).ravel()
+    grey = to_host(planes[:, down // 2 :: down, across // 2 :: across]).astype(np.float32).reshape(len(planes), -1)
+    low, high = grey.min(axis=1, keepdims=True), grey.max(axis=1, keepdims=True)
+    return np.where((grey <= low) | (grey >= high), np.nan, grey)
 
 
 def pair_line(earlier: Float, later: Float) -> tuple[float, float, float]:

@@ -1,5 +1,6 @@
 """Histograms that add up: integer counts over bins fixed before any voxel is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.errors import InputError
 
 MAX_BINS = 65536
@@ -71,24 +73,82 @@ class Bins:
         counts
             (n + 2,) int64 on the host; the first and the last entry hold what lies below and above the bins.
         """
-        xp = namespace(volume)
-        total = np.zeros(self.n + 2, dtype=np.int64)
-        for k in range(len(volume)):
-            plane = volume[k] if boxes is None else _seen(volume[k], boxes[k])
-            if plane.dtype.kind == "f":
-                plane = plane[~xp.isnan(plane)]
-                index = xp.floor((plane - self.start) / self.width)
-                index = xp.clip(index, -1, self.n).astype(xp.int64) + 1
-            elif self.width == 1.0:
-                index = xp.clip(plane.astype(xp.int64) - round(self.start + 0.5), -1, self.n) + 1
-            else:
-                index = xp.clip((plane.astype(xp.int64) - round(self.start + 0.5)) // int(self.width), -1, self.n) + 1
-            total += to_host(xp.bincount(index.ravel(), minlength=self.n + 2))
-        return total
+        spans = None if boxes is None else row_spans(boxes, volume.shape)
+        return to_host(count_bins(volume, [self.start], [self.width], self.n, spans))[0, 0]
+
+
+def count_bins(
+    volume: Any,
+    start: Sequence[float] | Edges,
+    width: Sequence[float] | Edges,
+    n: int,
+    spans: NDArray[np.integer[Any]] | None = None,
+    patches: NDArray[np.integer[Any]] | None = None,
+) -> Any:
+    """Count the pixels of each slice, or of all together, in equal bins; rectangles of the plane apart if wanted.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x) numpy or cupy array of any real dtype; NaN is not counted.
+    start, width
+        Where the first bin starts and how wide each is: one number for all slices together, or one for each slice
+        apart. For integer types bins start half way between two grey values and hold whole numbers of them.
+    n
+        Number of bins.
+    spans
+        (z, y, 2) columns [x0, x1) of each row to look at, all when ``None``; see `row_spans`.
+    patches
+        (p, 4) rows [y0, y1) and columns [x0, x1) of rectangles that are counted apart; the whole plane when ``None``.
+
+    Returns
+    -------
+    counts
+        (1 or z, p, n + 2) int64, the same kind of array; the first and the last bin hold what lies below and above.
+        Floats below 64 bits are binned in float32 arithmetic, all else in float64.
+
+    Examples
+    --------
+    >>> slices = np.array([[[0, 1, 9]], [[1, 1, 2]]], dtype=np.uint8)
+    >>> count_bins(slices, [-0.5], [1.0], 3)[:, 0].tolist()
+    [[0, 1, 3, 1, 1]]
+    >>> count_bins(slices, [-0.5, 0.5], [1.0, 2.0], 1)[:, 0].tolist()
+    [[0, 1, 2], [0, 3, 0]]
+    """
+    if volume.dtype.kind == "b" or volume.dtype == np.float16:
+        volume = volume.astype(np.uint8 if volume.dtype.kind == "b" else np.float32)
+    arithmetic = np.float32 if volume.dtype == np.float32 else np.float64
+    _, ny, nx = volume.shape
+    return twin(__package__, "histogram", like=volume).count_bins(
+        volume,
+        np.asarray(start, dtype=arithmetic),
+        np.asarray(width, dtype=arithmetic),
+        n,
+        np.empty((0, 0, 2), dtype=np.int64) if spans is None else np.asarray(spans, dtype=np.int64),
+        np.asarray([[0, ny, 0, nx]] if patches is None else patches, dtype=np.int64),
+    )
+
+
+def row_spans(boxes: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Columns [x0, x1) of each row (z, y, 2) that boxes (z, 4) of rows [y0, y1) and columns [x0, x1) show.
+
+    Boxes that are such columns already come back as they are.
+
+    Examples
+    --------
+    >>> row_spans(np.array([[1, 3, 0, 2]]), (1, 4, 5)).tolist()
+    [[[0, 0], [0, 2], [0, 2], [0, 0]]]
+    """
+    boxes = np.asarray(boxes, dtype=np.int64)
+    if boxes.ndim == 3:
+        return boxes
+    y = np.arange(shape[1])
+    shown_rows = (y >= boxes[:, :1]) & (y < boxes[:, 1:2])
+    return np.where(shown_rows[:, :, None], boxes[:, None, 2:], 0)
 
 
 def shown(like: Any, spans: NDArray[np.integer[Any]]) -> Any:
-    """Mask (y, x), of the same kind of array as `like`, of columns [x0, x1) in `spans` (y, 2) for each row.
+    """Mask, of the same kind of array as `like`, of columns [x0, x1) in `spans` (y, 2) or (z, y, 2) for each row.
 
     Examples
     --------
@@ -97,13 +157,7 @@ def shown(like: Any, spans: NDArray[np.integer[Any]]) -> Any:
     """
     xp = namespace(like)
     x, ends = xp.arange(like.shape[-1]), xp.asarray(spans)
-    return (x >= ends[:, :1]) & (x < ends[:, 1:])
-
-
-def _seen(plane: Any, box: NDArray[np.integer[Any]]) -> Any:
-    if box.ndim == 2:
-        return plane[shown(plane, box)]
-    return plane[box[0] : box[1], box[2] : box[3]]
+    return (x >= ends[..., :1]) & (x < ends[..., 1:])
 
 
 def condense(counts: Counts, edges: Edges, max_bins: int = 1024) -> tuple[Counts, Edges]:

@@ -1,7 +1,7 @@
 """Connected components slab by slab: local labels, a union over the faces between slabs, one global numbering.
 
 Objects are numbered by their first voxel in raster order, so the numbers do not depend on how the volume was cut.
-Labelling runs on the host (cc3d); cupy arrays are brought there and back.
+NumPy slabs are labelled by cc3d, CuPy slabs by ``kernels/label.cu``; tables and edge planes are joined on the host.
 """
 
 import zlib
@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import as_array, like, to_host
+from fibtomo.backend.array import as_array, like, namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
 from fibtomo.errors import InputError
 
@@ -55,22 +56,35 @@ def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
     mask = as_array(mask)
     if mask.ndim != 3:
         raise InputError(f"label_objects: the mask has {mask.ndim} axes but must have three (z, y, x)")
-    from fibtomo.ops._label_kernels import raster_order
-
-    labels, n = label_slab(to_host(mask != 0).astype(np.uint8), connectivity)
-    return like(mask, apply_lut(labels, raster_order(labels, n)))
+    labels, n = label_slab((mask != 0).astype(np.uint8), connectivity)
+    return twin(__package__, "label", like=labels).in_raster_order(labels, n)
 
 
-def label_slab(classes: NDArray[np.uint8], connectivity: Connectivity) -> tuple[NDArray[np.uint32], int]:
-    """Label the components of equal non-zero class in one slab; deterministic, numbers local to the slab."""
-    import cc3d
+def label_slab(classes: Any, connectivity: Connectivity) -> tuple[Any, int]:
+    """Label the components of equal non-zero class in one slab.
 
+    Parameters
+    ----------
+    classes
+        (z, y, x) uint8, numpy or cupy.
+    connectivity
+        6, 18 or 26.
+
+    Returns
+    -------
+    labels, n
+        (z, y, x) uint32, the same kind of array, and the number of components. Their order is the same in every run,
+        but not the same on the device.
+
+    Raises
+    ------
+    InputError
+        The connectivity is unknown, or a device block has more than 2³¹ voxels.
+    """
     if connectivity not in {6, 18, 26}:
         raise InputError(f"connectivity = {connectivity} must be 6, 18 or 26")
-    labels, n = cc3d.connected_components(
-        np.ascontiguousarray(classes), connectivity=connectivity, return_N=True, out_dtype=np.uint32
-    )
-    return labels, int(n)
+    labels, n = twin(__package__, "label", like=classes).label_classes(classes, connectivity)
+    return labels, n
 
 
 def full_boxes(shape: Shape) -> NDArray[np.int64]:
@@ -78,8 +92,10 @@ def full_boxes(shape: Shape) -> NDArray[np.int64]:
     return np.tile(np.array([0, shape[1], 0, shape[2]], dtype=np.int64), (shape[0], 1))
 
 
-def seen_boxes(phases: NDArray[np.uint8]) -> NDArray[np.int64]:
+def seen_boxes(phases: Any) -> NDArray[np.int64]:
     """Bounding box (z, 4) [y0, y1, x0, x1) of what is not `OUTSIDE` in each slice; empty where nothing was seen.
+
+    Phases are numpy or cupy; the boxes lie on the host.
 
     Examples
     --------
@@ -87,22 +103,23 @@ def seen_boxes(phases: NDArray[np.uint8]) -> NDArray[np.int64]:
     [[0, 2, 1, 2]]
     """
     boxes = full_boxes(phases.shape)
-    for k in np.flatnonzero(phases.max(axis=(1, 2), initial=0) == OUTSIDE):
-        seen = phases[k] != OUTSIDE
-        rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-        boxes[k] = (rows[0], rows[-1] + 1, cols[0], cols[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    cut = np.flatnonzero(to_host((phases == OUTSIDE).any(axis=(1, 2))))
+    if len(cut):
+        seen = phases[like(phases, cut)] != OUTSIDE
+        for column, axis in ((0, 2), (2, 1)):
+            line = to_host(seen.any(axis=axis))
+            boxes[cut, column] = line.argmax(axis=1)
+            boxes[cut, column + 1] = np.where(line.any(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1), 0)
     return boxes
 
 
-def slab_components(
-    classes: NDArray[np.uint8], boxes: NDArray[np.int64], z0: int, nz: int, connectivity: Connectivity
-) -> Table:
+def slab_components(classes: Any, boxes: NDArray[np.int64], z0: int, nz: int, connectivity: Connectivity) -> Table:
     """What one slab contributes to the components of the whole volume.
 
     Parameters
     ----------
     classes
-        (z, y, x) uint8; 0 is background, equal other values may hang together.
+        (z, y, x) uint8, numpy or cupy; 0 is background, equal other values may hang together.
     boxes
         (z, 4) seen region of each slice.
     z0, nz
@@ -113,21 +130,20 @@ def slab_components(
     Returns
     -------
     partial
-        Number, class and statistics of the local components; first and last plane of labels (compressed).
+        Number, class and statistics of the local components; first and last plane of labels (compressed). All of it on
+        the host.
     """
-    from fibtomo.ops._label_kernels import component_statistics
-
     labels, n = label_slab(classes, connectivity)
-    statistics = component_statistics(labels, n, z0, nz, boxes)
+    statistics = twin(__package__, "label", like=labels).component_statistics(labels, n, z0, nz, boxes)
     local_first = statistics[:, 1] - z0 * classes.shape[1] * classes.shape[2]
     return {
         "z0": z0,
         "depth": len(classes),
         "plane_shape": list(classes.shape[1:]),
-        "classes": classes.reshape(-1)[local_first],
-        "statistics": statistics,
-        "lower_plane": _packed(labels[0]),
-        "upper_plane": _packed(labels[-1]),
+        "classes": to_host(classes.reshape(-1)[local_first]),
+        "statistics": to_host(statistics),
+        "lower_plane": _packed(to_host(labels[0])),
+        "upper_plane": _packed(to_host(labels[-1])),
         "edge_boxes": boxes[[0, -1]],
     }
 
@@ -223,15 +239,13 @@ def _pairs(below: Table, above: Table, connectivity: Connectivity) -> NDArray[np
 
 def _summed(statistics: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
     """Statistics of the groups: sums, extremes and face bits of their members."""
-    from fibtomo.ops._label_kernels import COLUMNS
+    from fibtomo.ops._label_kernels import COLUMNS, LARGEST, SMALLEST
 
     n = int(group.max(initial=-1)) + 1
     joined = np.zeros((n, len(COLUMNS)), dtype=np.int64)
-    smallest = [COLUMNS.index(c) for c in ("first", "bbox_z0", "bbox_y0", "bbox_x0")]
-    largest = [COLUMNS.index(c) for c in ("bbox_z1", "bbox_y1", "bbox_x1")]
-    joined[:, smallest] = np.iinfo(np.int64).max
+    joined[:, SMALLEST] = np.iinfo(np.int64).max
     for c in range(len(COLUMNS)):
-        ufunc = np.minimum if c in smallest else np.maximum if c in largest else np.add
+        ufunc = np.minimum if c in SMALLEST else np.maximum if c in LARGEST else np.add
         ufunc = np.bitwise_or if COLUMNS[c] == "touches" else ufunc
         ufunc.at(joined[:, c], group, statistics[:, c])
     return joined
@@ -248,9 +262,9 @@ def _add_faces_between_slabs(found: Components, partials: Sequence[Table]) -> No
         plane_faces(lower, upper, below["edge_boxes"][1], above["edge_boxes"][0], faces)
 
 
-def apply_lut(labels: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Replace local labels 1, 2, … by `numbers`; 0 stays."""
-    return np.concatenate([np.zeros(1, dtype=np.uint32), numbers])[labels]
+def apply_lut(labels: Any, numbers: NDArray[np.uint32]) -> Any:
+    """Replace local labels 1, 2, … (numpy or cupy) by `numbers` (on the host); 0 stays."""
+    return namespace(labels).take(like(labels, np.concatenate([np.zeros(1, dtype=np.uint32), numbers])), labels)
 
 
 def object_columns(found: Components, scale: VoxelNm, unit: str) -> Table:

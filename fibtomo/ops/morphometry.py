@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import to_host
+from fibtomo.backend.array import like, namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
 from fibtomo.errors import InputError
 from fibtomo.ops.cells import EULER, pair_weights, surface_table
+from fibtomo.ops.histogram import count_bins
 from fibtomo.ops.labels import Components, Connectivity, join_components, object_columns, seen_boxes, slab_components
 
 TILES = 8
@@ -49,8 +51,8 @@ def measure(
     Parameters
     ----------
     labels
-        (z, y, x) bool or integer phase labels 0 … 254, numpy or cupy (measured on the host); 255 is outside the field
-        of view and counts for nothing.
+        (z, y, x) bool or integer phase labels 0 … 254, numpy or cupy; 255 is outside the field of view and counts for
+        nothing.
     voxel_nm
         Voxel size, one number or (dz, dy, dx); ``None`` measures in voxels.
     connectivity
@@ -97,8 +99,8 @@ def measure(
     return Measurements(rows, object_columns(components, scale, unit))
 
 
-def as_phases(labels: Any) -> NDArray[np.uint8]:
-    """Return phase labels as uint8 on the host.
+def as_phases(labels: Any) -> Any:
+    """Return phase labels, numpy or cupy, as uint8.
 
     Raises
     ------
@@ -109,10 +111,22 @@ def as_phases(labels: Any) -> NDArray[np.uint8]:
         raise InputError(f"labels of shape {labels.shape} must have three axes (z, y, x), none of them empty")
     if labels.dtype.kind not in "biu":
         raise InputError(f"labels of type {labels.dtype} must be integers; segment the grey volume first")
-    host = to_host(labels)
-    if host.dtype != np.uint8 and host.dtype.kind != "b" and (host.min() < 0 or host.max() > OUTSIDE):
-        raise InputError(f"labels run from {host.min()} to {host.max()}; phases must lie in 0 to 254 (255: not seen)")
-    return host.astype(np.uint8, copy=False)
+    if labels.dtype != np.uint8 and labels.dtype.kind != "b":
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high > OUTSIDE:
+            raise InputError(f"labels run from {low} to {high}; phases must lie in 0 to 254 (255: not seen)")
+    return labels.astype(np.uint8, copy=False)
+
+
+def phases_in(phases: Any) -> NDArray[np.int64]:
+    """Return the phases that occur in uint8 labels, ascending, on the host.
+
+    Examples
+    --------
+    >>> phases_in(np.array([[[3, 255, 1]]], dtype=np.uint8)).tolist()
+    [1, 3]
+    """
+    return np.flatnonzero(to_host(count_bins(phases, [-0.5], [1.0], OUTSIDE))[0, 0, 1:-1])
 
 
 def as_scale(voxel_nm: float | VoxelNm | None) -> tuple[VoxelNm, str]:
@@ -132,15 +146,13 @@ def as_scale(voxel_nm: float | VoxelNm | None) -> tuple[VoxelNm, str]:
     return (dz, dy, dx), "nm"
 
 
-def slab_sums(
-    phases: NDArray[np.uint8], depth: int, z0: int, shape: Shape, scale: VoxelNm, connectivity: Connectivity
-) -> Table:
+def slab_sums(phases: Any, depth: int, z0: int, shape: Shape, scale: VoxelNm, connectivity: Connectivity) -> Table:
     """What one slab contributes to the measurements of the whole volume.
 
     Parameters
     ----------
     phases
-        (z, y, x) uint8: the slab's own slices and, unless it is the last, the next one.
+        (z, y, x) uint8, numpy or cupy: the slab's own slices and, unless it is the last, the next one.
     depth, z0
         Number of own slices, and index of the first in the whole volume.
     shape, scale
@@ -148,14 +160,14 @@ def slab_sums(
     connectivity
         Of the components that may percolate.
     """
-    from fibtomo.ops._cell_kernels import count_cells
-
-    present = np.flatnonzero(np.bincount(phases.reshape(-1), minlength=256)[:OUTSIDE])
+    present = phases_in(phases)
     index = np.full(256, OUTSIDE, dtype=np.uint8)
     index[present] = np.arange(len(present))
-    sums, cells, between = count_cells(
-        index[phases], depth, tile_edge(shape), len(present), pair_weights(scale), surface_table(scale), EULER
+    numbered = namespace(phases).take(like(phases, index), phases)
+    counted = twin(__package__, "cell", like=phases).count_cells(
+        numbered, depth, tile_edge(shape), len(present), pair_weights(scale), surface_table(scale), EULER
     )
+    sums, cells, between = (to_host(part) for part in counted)
     own = phases[:depth]
     parts = slab_components(own + np.uint8(1), seen_boxes(own), z0, shape[0], connectivity)
     return {**parts, "values": present, "sums": sums, "cells": cells, "between": between}

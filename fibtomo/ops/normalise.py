@@ -9,6 +9,7 @@ from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.grey_modes import Float, Histograms, common_peaks
+from fibtomo.ops.histogram import count_bins
 
 Array = Any
 BINS = 4096
@@ -16,13 +17,11 @@ BINS = 4096
 
 def measure_greys(planes: Array, value_range: tuple[float, float]) -> Table:
     """Histogram ``counts`` (bins,) over the range of greys that can occur."""
-    xp = namespace(planes)
     low, width = _bins(planes.dtype, value_range)
-    counts = np.zeros(BINS, dtype=np.int64)
-    for plane in planes:
-        index = xp.clip(xp.floor((plane.astype(xp.float32) - low) / width), 0, BINS - 1).astype(xp.int64)
-        counts += to_host(xp.bincount(index.ravel(), minlength=BINS))
-    return {"counts": counts, "low": low, "width": width}
+    grey = planes.astype(np.float32, copy=False) if planes.dtype.kind == "f" else planes
+    counts = to_host(count_bins(grey, [low], [width], BINS))[0, 0]
+    counts[[1, -2]] += counts[[0, -1]]  # what lies beyond
+    return {"counts": counts[1:-1], "low": low, "width": width}
 
 
 def _bins(dtype: Any, value_range: tuple[float, float]) -> tuple[float, float]:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import as_array, namespace, ndimage
+from fibtomo.backend.array import as_array, is_cupy, namespace, ndimage
 from fibtomo.core.volume import OUTSIDE, value_range_of
 from fibtomo.errors import InputError
-from fibtomo.ops.histogram import Bins, shown
+from fibtomo.ops.histogram import Bins, row_spans, shown
 from fibtomo.ops.thresholds import multi_otsu
 
 Boxes = NDArray[np.integer[Any]]
@@ -160,12 +160,13 @@ def _outside(labels: Any, volume: Any, boxes: Boxes | None, fill: int | bool = O
     """Put `fill` outside the boxes and at NaN; `labels` is this module's own new array."""
     if volume.dtype.kind == "f":
         labels[namespace(volume).isnan(volume)] = fill
-    for k in range(len(labels) if boxes is not None else 0):
-        if np.ndim(boxes[k]) == 2:
-            labels[k][~shown(labels, boxes[k])] = fill
-        else:
-            y0, y1, x0, x1 = boxes[k]
-            labels[k, :y0], labels[k, y1:], labels[k, :, :x0], labels[k, :, x1:] = (fill,) * 4
+    if boxes is None:
+        return labels
+    if is_cupy(labels) or np.ndim(boxes) == 3:
+        labels[~shown(labels, row_spans(boxes, labels.shape))] = fill
+        return labels
+    for plane, (y0, y1, x0, x1) in zip(labels, boxes, strict=True):
+        plane[:y0], plane[y1:], plane[:, :x0], plane[:, x1:] = (fill,) * 4
     return labels
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import like, namespace, ndimage, to_host
 from fibtomo.core.volume import Table
 from fibtomo.ops.grey_modes import Float
+from fibtomo.ops.histogram import count_bins, row_spans
 from fibtomo.ops.padding import inside_padding
 from fibtomo.ops.shading_field import Cells, n4_pays
 from fibtomo.ops.shading_fit import fit_shading
@@ -51,6 +52,20 @@ def column_cells(nx: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate([left, middle, nx - left])).astype(np.int64)
 
 
+def cell_boxes(shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Rows [y0, y1) and columns [x0, x1) of the cells (cells, 4) of a plane.
+
+    Examples
+    --------
+    >>> cell_boxes((64, 64))[[0, 1, -1]].tolist()
+    [[0, 4, 0, 4], [0, 4, 4, 9], [60, 64, 60, 64]]
+    """
+    rows = -(-np.arange(ROWS + 1) * shape[0] // ROWS)
+    columns = column_cells(shape[1])
+    y = np.repeat(np.stack([rows[:-1], rows[1:]], axis=1), len(columns) - 1, axis=0)
+    return np.concatenate([y, np.tile(np.stack([columns[:-1], columns[1:]], axis=1), (ROWS, 1))], axis=1)
+
+
 def measure_shading(planes: Array, value_range: tuple[float, float]) -> Table:
     """Histograms of the cells of the plane and grey sums for N4, over slices, padding left out.
 
@@ -63,33 +78,29 @@ def measure_shading(planes: Array, value_range: tuple[float, float]) -> Table:
     xp = namespace(planes)
     _, ny, nx = planes.shape
     low, width = _fine_bins(planes.dtype, value_range)
-    edges = column_cells(nx)
-    row = xp.arange(ny) * ROWS // ny
-    column = like(planes, np.searchsorted(edges, np.arange(nx), side="right") - 1)
-    columns = len(edges) - 1
-    cell = (row[:, None] * columns + column) * FINE_BINS
-    y, x = xp.arange(ny) * MAP_SIDE // ny, xp.arange(nx) * MAP_SIDE // nx
-    patch = y[:, None] * MAP_SIDE + x
-    counts = xp.zeros(ROWS * columns * FINE_BINS, xp.int32)
-    total, pixels = xp.zeros(MAP_SIDE * MAP_SIDE), xp.zeros(MAP_SIDE * MAP_SIDE, xp.int64)
-    for plane in planes:
-        inside = inside_padding(plane)
-        grey = plane[inside].astype(xp.float32)
-        bins = xp.floor((grey - low) / width).astype(xp.int64)
-        known = (bins > 0) & (bins < FINE_BINS - 1)  # what is saturated tells nothing
-        place = (cell[inside] + bins)[known]
-        counts += xp.bincount(place, minlength=counts.size).astype(xp.int32)
-        here = patch[inside].ravel()
-        total += xp.bincount(here, weights=grey.ravel().astype(xp.float64), minlength=total.size)
-        pixels += xp.bincount(here, minlength=total.size)
+    inside = [inside_padding(plane) for plane in planes]
+    spans = row_spans(np.array([(r.start, r.stop, c.start, c.stop) for r, c in inside]), planes.shape)
+    grey = planes.astype(np.float32, copy=False) if planes.dtype.kind == "f" else planes
+    counts = to_host(count_bins(grey, [low], [width], FINE_BINS, spans, cell_boxes((ny, nx))))[0, :, 1:-1]
+    counts[:, [0, -1]] = 0  # what is saturated tells nothing
+    total, pixels = xp.zeros((ny, nx)), xp.zeros((ny, nx))
+    for plane, part in zip(planes, inside, strict=True):
+        total[part] += plane[part]
+        pixels[part] += 1
+    rows, columns = (like(planes, _patches(n)) for n in (ny, nx))
     return {
-        **_packed(to_host(counts).reshape(-1, FINE_BINS), 0, 1),
-        "total": to_host(total).reshape(MAP_SIDE, MAP_SIDE),
-        "pixels": to_host(pixels).reshape(MAP_SIDE, MAP_SIDE),
+        **_packed(counts, 0, 1),
+        "total": to_host(rows.T @ total @ columns),
+        "pixels": to_host(rows.T @ pixels @ columns).astype(np.int64),
         "shape": [ny, nx],
         "low": low,
         "width": width,
     }
+
+
+def _patches(n: int) -> NDArray[np.float64]:
+    """Which of the `MAP_SIDE` parts of an axis each of n pixels belongs to (n, MAP_SIDE), as 0 and 1."""
+    return (np.arange(n)[:, None] * MAP_SIDE // n == np.arange(MAP_SIDE)).astype(np.float64)
 
 
 def histogram_bytes(nx: int) -> float:
@@ -175,13 +186,12 @@ def _mean_one(factor: Float) -> Float:
 
 
 def _cells(packed: Table, shape: tuple[int, int], low: float, width: float) -> Cells:
-    ny, nx = shape
-    rows = -(-np.arange(ROWS + 1) * ny // ROWS).astype(np.float64)  # row r belongs to cell r * ROWS // ny
-    cols = column_cells(nx).astype(np.float64)
-    y = np.repeat(np.stack([rows[:-1], rows[1:]], axis=1), len(cols) - 1, axis=0)
-    x = np.tile(np.stack([cols[:-1], cols[1:]], axis=1), (ROWS, 1))
+    boxes = cell_boxes(shape).astype(np.float64)
     start = low + width * int(packed["first"])
-    return Cells(np.asarray(packed["counts"], dtype=np.float64), start, width * int(packed["merge"]), y, x, shape)
+    return Cells(
+        *(np.asarray(packed["counts"], dtype=np.float64), start, width * int(packed["merge"])),
+        *(boxes[:, :2], boxes[:, 2:], shape),
+    )
 
 
 def _n4_gain(mean: Float) -> Float:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import as_array, to_host
 from fibtomo.core.mesh import Mesh
-from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
+from fibtomo.core.volume import Shape, Table, VoxelNm
 from fibtomo.errors import InputError
 from fibtomo.ops.cube_table import EDGES, triangle_table
-from fibtomo.ops.morphometry import as_phases, as_scale
+from fibtomo.ops.morphometry import as_phases, as_scale, phases_in
 
 __all__ = ["Mesh", "auto_bin", "extract_surface", "slab_surface", "surface_halo", "weld"]
 
@@ -84,7 +84,7 @@ def extract_surface(
     """
     scale, unit = as_scale(voxel_nm)
     if level is None:
-        volume = as_phases(as_array(labels_or_volume))
+        volume = to_host(as_phases(as_array(labels_or_volume)))
         phase = _only_phase(volume) if phase is None else phase
     elif phase is not None:
         raise InputError("give either phase (of labels) or level (of grey values), not both")
@@ -112,7 +112,7 @@ def extract_surface(
 
 def _only_phase(phases: NDArray[np.uint8]) -> int:
     """Return the highest phase label that occurs, 0 if nothing was seen; refuse what looks like grey values."""
-    seen = np.flatnonzero(np.bincount(phases.reshape(-1), minlength=256)[:OUTSIDE])
+    seen = phases_in(phases)
     if len(seen) > MOST_PHASES:
         raise InputError(
             f"{len(seen)} different values from {seen[0]} to {seen[-1]} look like grey values, not phase labels: give "
@@ -142,7 +142,7 @@ def surface_halo(smooth_px: float, bin_factor: int) -> tuple[int, int]:
 
 
 def slab_surface(
-    field: NDArray[Any],
+    field: Any,
     first: int,
     core: tuple[int, int],
     shape: Shape,
@@ -155,7 +155,7 @@ def slab_surface(
     Parameters
     ----------
     field
-        (z, y, x) slices, halo included: grey values, or bool for a phase.
+        (z, y, x) slices, halo included: grey values, or bool for a phase; numpy, or cupy, which is brought to the host.
     first
         Index of field[0] in the whole volume.
     core
@@ -178,7 +178,7 @@ def slab_surface(
     start, stop = ceil(core[0] / bin_factor), ceil(core[1] / bin_factor)
     if start == stop:
         return {"keys": np.empty(0, np.int64), "vertices": np.empty((0, 3)), "faces": np.empty((0, 3), np.int32)}
-    binned, lowest = _binned(field, first, shape[0], bin_factor)
+    binned, lowest = _binned(to_host(field), first, shape[0], bin_factor)
     if smooth_px:
         binned = gaussian_filter(binned, smooth_px / bin_factor, mode="nearest", truncate=TRUNCATE)
     own = binned[start - lowest : stop - lowest + 1]

@@ -317,6 +317,10 @@ template <class T, class U>
 static inline T atomicMin(T *address, U value) {
     return cuda_on_host::update(address, [=](T old) { return std::min(old, T(value)); });
 }
+template <class T, class U>
+static inline T atomicOr(T *address, U value) {
+    return cuda_on_host::update(address, [=](T old) { return T(old | value); });
+}
 template <class T>
 static inline T atomicExch(T *address, T value) {
     return cuda_on_host::update(address, [=](T) { return value; });
