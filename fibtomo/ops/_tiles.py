@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fibtomo.backend.array import namespace
 
 Array = Any
 SIDE_PX = 256
 
 
-def over_tiles(function: Callable[[Array, Any], Array], planes: Array, mask: Any, reach_px: int) -> NDArray[np.float32]:
+def over_tiles(function: Callable[[Array, Any], Array], planes: Array, mask: Any, reach_px: int) -> Array:
     """Call ``function(part, mask of it)`` for overlapping tiles of (z, y, x) and put their middles together.
 
     Parameters
@@ -18,11 +19,11 @@ def over_tiles(function: Callable[[Array, Any], Array], planes: Array, mask: Any
     function
         Returns an array like its first argument; what lies `reach_px` away must not matter.
     planes, mask
-        NumPy arrays of one shape; the mask may be ``None``.
+        Arrays of one shape in one place; the mask may be ``None``.
     reach_px
         Overlap on each side.
     """
-    out = np.empty(planes.shape, np.float32)
+    out = namespace(planes).empty(planes.shape, np.float32)
     _, ny, nx = planes.shape
     for y in range(0, ny, SIDE_PX):
         for x in range(0, nx, SIDE_PX):
