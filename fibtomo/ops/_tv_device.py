@@ -11,7 +11,7 @@ def iterate(
     data: Array, u: Array, ahead: Array, dual: Array, seen: Any, weight: float, along_z: float, steps: Array
 ) -> None:
     """Do the iterations; as `fibtomo.ops._tv_kernels.iterate`, `steps` on the host."""
-    module, factor, radius = load_kernel("tv"), float(along_z), 1 / weight
+    module, factor, radius = load_kernel("tv"), float(along_z), float(1 / weight)
     raising = "raise_duals" if seen is None else "raise_seen_duals"
     sources = (ahead,) if seen is None else (ahead, seen)
     for sigma, tau, theta in steps.tolist():
