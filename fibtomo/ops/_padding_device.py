@@ -18,7 +18,7 @@ SLAB_VOXELS = 1 << 26
 
 
 def boxes_inside_padding(planes: Array) -> Boxes:
-    """Rows and columns y0, y1, x0, x1 of each slice inside its padding, (z, 4) on the host; empty on constant slices."""
+    """Rows and columns y0, y1, x0, x1 inside the padding of each slice, (z, 4) on the host; empty on constant ones."""
     slab = max(1, SLAB_VOXELS // max(1, planes.shape[1] * planes.shape[2]))
     found = [np.zeros((0, 4), np.int64)]
     for start in range(0, len(planes), slab):

@@ -41,8 +41,8 @@ def denoise(
     noise
         Model of the noise, or its standard deviation in greys; ``None`` measures it.
     mask
-        Same shape and place; false where there is no specimen. NaN and constant lines around a slice (padding) are left out
-        anyway: such voxels stay as they are and do not touch others.
+        Same shape and place; false where there is no specimen. NaN and constant lines around a slice (padding) are left
+        out anyway: such voxels stay as they are and do not touch others.
     **options
         Parameters of `non_local_means`, `total_variation`, `bilateral`, `median` or `gaussian`.
 
