@@ -24,9 +24,11 @@ from fibtomo.pipeline.outputs import write_outputs
 from fibtomo.pipeline.plan import Plan
 from fibtomo.pipeline.progress import Observer
 from fibtomo.pipeline.results import VOLUME, read_record, voxel_of
+from fibtomo.pipeline.scheduler import THREADS_OF_A_CARD
 from fibtomo.pipeline.self_test import examine
 
 MOST_OF_MEMORY = 0.6
+SHARE_OF_DEVICE = 0.8
 """Share of the free memory that blocks may take when nobody set a budget."""
 
 
@@ -144,8 +146,8 @@ def run(
         File with the drift, which is then not measured, and whether it holds "steps" or "cumulative" shifts; see
         `fibtomo.io.shifts.read_shifts`.
     workers, memory_bytes
-        Blocks at a time, and the bytes they may take together (default 1.5 GiB, or what the widest
-        slices need).
+        Blocks at a time, and the bytes they may take together (default 1.5 GiB, or what the widest slices need; on a
+        CUDA device four fifths of its free memory).
     keep_work
         Keep intermediate arrays.
     look
@@ -182,6 +184,7 @@ def plan(
     input: str | Path | SliceSource | Any,  # noqa: A002 - the public name
     pipeline: str | Path | PipelineConfig = "default",
     *,
+    device: str = "auto",
     settings: Sequence[str] = (),
     workers: int | None = None,
     memory_bytes: float | None = None,
@@ -191,7 +194,7 @@ def plan(
     """Return what `run` would do: sections, slabs and memory; raises what `run` would raise before work."""
     config = prepare_pipeline(pipeline, settings)
     source = open_input(input, config.input, overrides, look=look)
-    options = make_options("cpu", None, workers, memory_bytes)
+    options = make_options(device, None, workers, memory_bytes)
     if memory_bytes is None:
         options = enough_memory(config, source, options)
     return preflight(config, source, options)
@@ -279,12 +282,14 @@ def make_options(
 ) -> RunOptions:
     """Settle device, workers and memory budget."""
     chosen = select_device(device)
+    on_card = chosen.kind != "cpu"
     return RunOptions(
         device=chosen.label,
         device_name=chosen.name,
         scheduler=scheduler,
-        workers=workers or default_workers(),
-        budget=memory_bytes or DEFAULT_BUDGET,
+        workers=workers or (max(THREADS_OF_A_CARD, default_workers()) if on_card else default_workers()),
+        budget=memory_bytes or (SHARE_OF_DEVICE * chosen.free_bytes if on_card else DEFAULT_BUDGET),
+        host_budget=MOST_OF_MEMORY * host_memory()[0] if on_card else float("inf"),
         resume=resume,
         overwrite=overwrite,
         keep_work=keep_work,
@@ -293,7 +298,13 @@ def make_options(
 
 
 def enough_memory(config: PipelineConfig, source: SliceSource, options: RunOptions) -> RunOptions:
-    """Raise the default budget to what the widest slices need, as long as the machine has it to spare."""
+    """Raise the default budget to what the widest slices need, as long as the machine has it to spare.
+
+    On a CUDA device the default is most of its free memory already.
+    """
+    if options.device != "cpu":
+        preflight(config, source, options)
+        return options
     spare = MOST_OF_MEMORY * host_memory()[0]
     while True:
         try:

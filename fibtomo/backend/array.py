@@ -66,5 +66,6 @@ def to_dtype(a: Any, dtype: "np.dtype[Any] | str") -> Any:
         return a
     if dt.kind in "iu" and a.dtype.kind == "f":
         info = np.iinfo(dt)
-        return xp.clip(xp.rint(a), info.min, info.max).astype(dt)
+        whole = xp.rint(a)
+        return xp.clip(whole, info.min, info.max, out=whole).astype(dt)
     return a.astype(dt)

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from fibtomo.backend import memory
 from fibtomo.errors import BackendUnavailableError, InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-
+OLDEST_OF_CUDA_13 = 75
+"""Compute capability, times ten, of the oldest cards for which CUDA 13 compiles."""
 _WAY_OUT = (
     "install fibtomo[gpu13] (fibtomo[gpu12] for Volta and Pascal cards or drivers older than CUDA 13), or use cpu"
 )
@@ -54,7 +52,8 @@ class Device:
 def gpu_status() -> tuple[bool, str]:
     """Whether a CUDA device really computes, and its name or the reason why not.
 
-    A tiny kernel is compiled and run, because a card without a compiler, or one too old for it, shows only then.
+    A tiny kernel, transform and product are run, because a card without compiler or libraries, or too old for them,
+    shows only then.
     """
     try:
         import cupy
@@ -62,12 +61,20 @@ def gpu_status() -> tuple[bool, str]:
         return False, f"cupy cannot be imported ({error})"
     if not cupy.cuda.is_available():
         return False, "there is no NVIDIA driver or no CUDA device"
+    runtime = cupy.cuda.runtime
+    capability = cupy.cuda.Device(0).compute_capability
+    if int(capability) < OLDEST_OF_CUDA_13 and runtime.runtimeGetVersion() >= 13000:
+        return False, (
+            f"the card {_card_name(0)} has compute capability {capability[:-1]}.{capability[-1]}, which CUDA 13 no "
+            f"longer serves: replace fibtomo[gpu13] by fibtomo[gpu12]"
+        )
     try:
-        (cupy.arange(3, dtype="float32") * 2).sum().get()
+        values = cupy.arange(16, dtype="float32").reshape(4, 4) * 2
+        (abs(cupy.fft.rfft(values)).sum() + (values @ values).sum()).get()
         return True, _card_name(0)
-    except (RuntimeError, OSError, cupy.cuda.compiler.CompileException) as error:
+    except (RuntimeError, OSError, ImportError, cupy.cuda.compiler.CompileException) as error:
         reason = str(error).strip().partition("\n")[0]
-        return False, f"the CUDA device cannot run a kernel ({type(error).__name__}: {reason})"
+        return False, f"the CUDA device cannot compute ({type(error).__name__}: {reason})"
 
 
 def select_device(request: str = "auto") -> Device:
@@ -103,6 +110,20 @@ def select_device(request: str = "auto") -> Device:
     raise BackendUnavailableError(f"device '{request}' is not available: {reason}; {_WAY_OUT}")
 
 
+def device_line(request: str = "auto") -> str:
+    """Say in one line what `select_device` chooses, and why it is not a card.
+
+    Examples
+    --------
+    >>> device_line("cpu").startswith("cpu (")
+    True
+    """
+    chosen = select_device(request)
+    if request == "auto" and chosen.kind == "cpu":
+        return f"{chosen}; no card is used: {gpu_status()[1]}"
+    return str(chosen)
+
+
 @contextmanager
 def on_device(label: str) -> Iterator[None]:
     """Make the device `label` ("cpu" or "cuda:N") the one that new arrays go to."""
@@ -113,15 +134,6 @@ def on_device(label: str) -> Iterator[None]:
 
     with cupy.cuda.Device(int(label.partition(":")[2] or 0)):
         yield
-
-
-def upload(block: "np.ndarray[Any, Any]", label: str) -> Any:
-    """Return `block` on the device `label`; on the CPU it is the same array."""
-    if label == "cpu":
-        return block
-    import cupy
-
-    return cupy.asarray(block)
 
 
 def default_workers() -> int:

@@ -73,6 +73,12 @@ def flicker_needs(params: Params, spec: VolumeSpec) -> Needs:
     return Needs(measure_halo=(max(flicker.LAGS), 0), bytes_per_voxel=12.0)
 
 
+def shading_needs(params: Params, spec: VolumeSpec) -> Needs:
+    """Beside it, the histograms of all cells, and what one slice takes to be sorted into them."""
+    _, ny, nx = spec.shape
+    return Needs(bytes_per_voxel=12.0, fixed_bytes=shading.histogram_bytes(nx) + 72.0 * ny * nx)
+
+
 register(
     StageDef(
         name="intensity.flicker",
@@ -93,7 +99,7 @@ register(
         kind=Kind.SLICE,
         version=2,
         params=ShadingParams,
-        needs=needs,
+        needs=shading_needs,
         apply=apply_shading,
         measure=measure_shading,
         combine=combine_shading,

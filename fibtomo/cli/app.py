@@ -44,7 +44,14 @@ def _root(
 
 def run_cli(argv: list[str]) -> int:
     """Parse, run, and turn whatever happens into an exit code and one line."""
-    for module in ("run", "inspect", "products", "drift", "sample"):  # they register their commands, most used first
+    for module in (
+        "run",
+        "inspect",
+        "products",
+        "drift",
+        "sample",
+        "bench",
+    ):  # they register their commands, most used first
         import_module(f"fibtomo.cli.{module}")
     debug = "--debug" in argv
     arguments = join_voxel_arguments([a for a in argv if a != "--debug"])

@@ -50,6 +50,7 @@ Settings = Annotated[
     typer.Option("--set", metavar="STAGE.PARAM=VALUE", help="Change a parameter; STAGE=off leaves a stage out."),
 ]
 Memory = Annotated[str | None, typer.Option("--memory", help="Budget of all blocks under way, such as 2GB.")]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Blocks at a time.")]
 
 

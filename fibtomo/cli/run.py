@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from fibtomo.backend.device import device_line
 from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console, errors
@@ -36,8 +37,13 @@ def run(
     settings: common.Settings = None,
     import_shifts: ImportShifts = None,
     shifts_are: ShiftsAre = "auto",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")] = None,
+    device: common.DeviceName = "auto",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler; gpus: one worker on each card (needs dask-cuda)."
+        ),
+    ] = None,
     workers: common.Workers = None,
     memory: common.Memory = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")] = False,
@@ -56,6 +62,7 @@ def run(
     stack = api.open_input(source, config.input, stated, look=not no_look)
     if not quiet:
         _introduce(stack, config.name)
+        console.print(f"device: {device_line(device)}", highlight=False)
     with common.BarObserver(quiet) as observer:
         result = api.run(
             stack,
@@ -119,6 +126,7 @@ def plan(
     settings: common.Settings = None,
     import_shifts: ImportShifts = None,
     shifts_are: ShiftsAre = "auto",
+    device: common.DeviceName = "auto",
     workers: common.Workers = None,
     memory: common.Memory = None,
     no_look: common.NoLook = False,
@@ -132,6 +140,7 @@ def plan(
     made = api.plan(
         source,
         api.prepare_pipeline(pipeline, settings or [], import_shifts, shifts_are),
+        device=device,
         workers=workers,
         memory_bytes=common.memory_bytes(memory),
         look=not no_look,
@@ -148,9 +157,9 @@ def plan(
     console.print(table)
     finds = any(call.name == "face.find" for p in made.sections for call in p.section.measures)
     console.print(
-        f"budget {made.budget / 2**20:.0f} MiB for up to {made.workers} blocks at once; arrays written: "
-        f"{made.stored_bytes / 1e9:.3g} GB before compression. The final size follows from the measured drift"
-        f"{', and from what face.find leaves out' if finds else ''}."
+        f"budget {made.machine.budget / 2**20:.0f} MiB for up to {made.machine.workers} blocks at once; "
+        f"arrays written: {made.stored_bytes / 1e9:.3g} GB before compression. "
+        f"The final size follows from the measured drift{', and from what face.find leaves out' if finds else ''}."
     )
 
 

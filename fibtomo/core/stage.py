@@ -43,11 +43,14 @@ class Needs:
         Neighbouring slices (before, after) that `measure` needs.
     bytes_per_voxel
         Peak bytes of temporaries and output per voxel of the block, its input not counted.
+    fixed_bytes
+        Peak bytes of temporaries that do not grow with the block.
     """
 
     halo: tuple[int, int] = (0, 0)
     measure_halo: tuple[int, int] = (0, 0)
     bytes_per_voxel: float = 8.0
+    fixed_bytes: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Loops behind the iterative curtain removers, `fibtomo.ops.curtain_tv` and its like.
+"""Loops behind the iterative curtain removers, `fibtomo.ops.curtain_tv` and its like, on the CPU.
+
+`_curtain_device` has the same functions for CuPy. Arrays that a step returns anew may be overwritten by it.
 
 Imported lazily: numba takes a while to load.
 """
@@ -14,8 +16,11 @@ TILE = 256
 
 
 @_compiled
-def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out: Array) -> None:
-    """One dual step of total variation: w = clip(∇(u0 - s) + w), in place; `out` = ∇ᵀ(2 w - w before)."""
+def clip_gradients(u0: Array, s: Array, dual: Array, limit: Array, out: Array) -> Array:
+    """One dual step of total variation: w = clip(∇(u0 - s) + w); `out` = ∇ᵀ(2 w - w before).
+
+    Returns the new dual (2, y, x), along x and along y.
+    """
     ny, nx = u0.shape
     here, below = np.empty(nx, np.float32), np.empty(nx, np.float32)
     zx, zy, zy_above = np.zeros(nx + 1, np.float32), np.zeros(nx, np.float32), np.zeros(nx, np.float32)
@@ -23,19 +28,19 @@ def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out
         here[x] = u0[0, x] - s[0, x]
     for y in range(ny):
         last = y == ny - 1
-        limit = radius[y]
+        most = limit[y]
         if not last:
             for x in range(nx):
                 below[x] = u0[y + 1, x] - s[y + 1, x]
         else:
             below[:] = here
-        dual_x, dual_y = wx[y], wy[y]
+        dual_x, dual_y = dual[0, y], dual[1, y]
         zx[:] = 0
         zy[:] = 0
         for x in range(nx - 1):
             ax, ay = dual_x[x], dual_y[x]
             vx, vy = here[x + 1] - here[x] + ax, below[x] - here[x] + ay
-            scale = min(np.float32(1), limit[x] / np.sqrt(vx * vx + vy * vy + np.float32(1e-30)))
+            scale = min(np.float32(1), most[x] / np.sqrt(vx * vx + vy * vy + np.float32(1e-30)))
             vx *= scale
             vy *= scale
             dual_x[x] = vx
@@ -50,14 +55,17 @@ def clip_gradients(u0: Array, s: Array, wx: Array, wy: Array, radius: Array, out
             target[x] = zx[x] - zx[x + 1] + zy_above[x] - zy[x]
         zy_above[:] = zy
         here, below = below, here
+    return dual
 
 
 @_compiled
-def split_step(
-    u0: Array, s: Array, ahead: Array, px: Array, py: Array, q: Array, tv: Array, tau: float, sigma: float, lone: float
-) -> None:
-    """One primal-dual step of Σ tv |∇(u0 - s)| + Σ |∂s/∂y| + lone Σ |s|, in place; duals (px, py) and q."""
+def split_step(u0: Array, fields: Array, tv: Array, tau: float, sigma: float, lone: float) -> Array:
+    """One primal-dual step of Σ tv |∇(u0 - s)| + Σ |∂s/∂y| + lone Σ |s|.
+
+    Returns the new fields (5, y, x): s, twice s less s before, the duals of the gradient along x and y, that of ∂s/∂y.
+    """
     ny, nx = u0.shape
+    s, ahead, px, py, q = fields[0], fields[1], fields[2], fields[3], fields[4]
     t, c, soft = np.float32(tau), np.float32(sigma), np.float32(tau * lone)
     one, tiny = np.float32(1), np.float32(1e-30)
     left, none = np.zeros(nx + 1, np.float32), np.zeros(nx, np.float32)
@@ -85,6 +93,7 @@ def split_step(
             v = max(v - soft, np.float32(0)) + min(v + soft, np.float32(0))
             here[x] = 2 * v - row[x]
             row[x] = v
+    return fields
 
 
 @_compiled

@@ -1,4 +1,4 @@
-"""Loops behind `fibtomo.ops.stripe_phases` on the CPU; `_phase_arrays` has the same functions for CuPy.
+"""Loops behind `fibtomo.ops.stripe_phases` on the CPU; `_phase_device` has the same functions for CuPy.
 
 Imported lazily: numba takes a while to load.
 """
@@ -84,6 +84,12 @@ def pure_labels(smooth: Array, thresholds: Array, spans: Array, reach: int, outs
 def turned_labels(labels: Array) -> Array:
     """Return (x, y) of (y, x)."""
     return np.ascontiguousarray(labels.T)
+
+
+def cell_means(bands: Array, cell: int) -> Array:
+    """Means (band, n) over runs of `cell` columns, the last of them shorter."""
+    starts = np.arange(0, bands.shape[1], cell)
+    return np.add.reduceat(bands, starts, axis=1) / np.diff(np.append(starts, bands.shape[1]))
 
 
 @_compiled

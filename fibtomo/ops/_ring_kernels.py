@@ -22,7 +22,19 @@ def cross_spectrum(a: Array, b: Array, ring: Array, rings: int) -> tuple[Array, 
             value = a[i, j].conjugate() * b[i, j]
             cross[i, j] = value
             square[ring[i, j]] += value.real * value.real + value.imag * value.imag
-    return cross, square
+    return cross, square[:rings]
+
+
+@_compiled
+def power(values: Array, ring: Array, rings: int) -> Array:
+    """Squared magnitude summed over each ring."""
+    ny, nx = values.shape
+    sums = np.zeros(rings + 1)
+    for i in range(ny):
+        for j in range(nx):
+            value = values[i, j]
+            sums[ring[i, j]] += value.real * value.real + value.imag * value.imag
+    return sums[:rings]
 
 
 @_compiled

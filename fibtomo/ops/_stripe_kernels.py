@@ -1,4 +1,4 @@
-"""Loops behind `fibtomo.ops.stripes` on the CPU; `_stripe_arrays` has the same functions for CuPy.
+"""Loops behind `fibtomo.ops.stripes` on the CPU; `_stripe_device` has the same functions for CuPy.
 
 Imported lazily: numba takes a while to load.
 """

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import fft, namespace, to_host
-from fibtomo.ops.spectra import HIGHEST, Band, SliceSpectrum, ring_sums
+from fibtomo.backend.array import fft, to_host
+from fibtomo.backend.kernels import twin
+from fibtomo.ops.spectra import HIGHEST, Band, SliceSpectrum
 
 Float = NDArray[np.float64]
 
@@ -124,7 +125,7 @@ def pair_shift(a: SliceSpectrum, b: SliceSpectrum, band: Band, max_shift_px: flo
     """
     if not (a.power.sum() > 0 and b.power.sum() > 0):
         return REFUSED
-    cross, square = _cross_spectrum(a.values, b.values, band)
+    cross, square = twin(__package__, "ring", a.values).cross_spectrum(a.values, b.values, band.ring, band.rings)
     mean_power = np.sqrt(np.maximum(a.power * b.power, 1e-30)) / band.samples
     independent = _independent_fraction(a, b, band)
     reach = _reach(band, max_shift_px)
@@ -184,25 +185,8 @@ def _reach(band: Band, max_shift_px: float | None) -> tuple[float, float]:
     return min(limit, band.shape[0] / 3), min(limit, band.shape[1] / 3)
 
 
-def _cross_spectrum(a: Any, b: Any, band: Band) -> tuple[Any, Float]:
-    """Cross spectrum and its squared magnitude summed over each ring."""
-    if namespace(a) is np:
-        from fibtomo.ops._ring_kernels import cross_spectrum
-
-        cross, square = cross_spectrum(a, b, band.ring.reshape(a.shape), band.rings)
-        return cross, square[: band.rings]
-    cross = a.conj() * b
-    return cross, ring_sums(abs(cross) ** 2, band)
-
-
 def _weighted(cross: Any, per_ring: Float, band: Band) -> Any:
-    xp = namespace(cross)
-    weights = xp.asarray(np.append(per_ring, 0.0), dtype=np.float32)
-    if xp is np:
-        from fibtomo.ops._ring_kernels import weighted
-
-        return weighted(cross, band.ring.reshape(cross.shape), weights)
-    return cross * weights[band.ring].reshape(cross.shape)
+    return twin(__package__, "ring", cross).weighted(cross, band.ring, np.append(per_ring, 0.0).astype(np.float32))
 
 
 def ring_moments(cross: Any, shift: Float, band: Band) -> Float:
@@ -214,24 +198,15 @@ def ring_moments(cross: Any, shift: Float, band: Band) -> Float:
         (6, rings) on the host: R, −I·wy, −I·wx, R·wy², R·wy·wx, R·wx² with w = 2π f, the value of the correlation, its
         gradient and its negative curvature.
     """
-    xp = namespace(cross)
-    y, x = phase_turns(shift, band, xp)
     wy, wx = (2 * np.pi * f for f in (band.freq_y, band.freq_x))
-    if xp is np:
-        from fibtomo.ops._ring_kernels import moments
-
-        return np.asarray(moments(cross, band.ring.reshape(cross.shape), band.rings, y, x, wy, wx))
-    turned = cross * y[:, None] * x
-    real, imag, fy, fx = turned.real, turned.imag, xp.asarray(wy)[:, None], xp.asarray(wx)
-    parts = (real, -imag * fy, -imag * fx, real * fy**2, real * fy * fx, real * fx**2)
-    return np.array([ring_sums(part, band) for part in parts])
+    turns = phase_turns(shift, band)
+    return np.asarray(twin(__package__, "ring", cross).moments(cross, band.ring, band.rings, *turns, wy, wx))
 
 
-def phase_turns(shift: Float, band: Band, xp: Any) -> tuple[Any, Any]:
+def phase_turns(shift: Float, band: Band) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
     """Phase factors along the rows and columns of the spectrum that undo a `shift` (dy, dx) in binned pixels."""
     y, x = (
-        xp.asarray(np.exp(2j * np.pi * f * s), dtype=np.complex64)
-        for f, s in zip((band.freq_y, band.freq_x), shift, strict=True)
+        np.exp(2j * np.pi * f * s).astype(np.complex64) for f, s in zip((band.freq_y, band.freq_x), shift, strict=True)
     )
     return y, x
 
@@ -252,18 +227,9 @@ def _highest(
     surface: Any, band: Band, reach: tuple[float, float], at: Float, apart_px: float
 ) -> tuple[float, tuple[int, int]]:
     """Height and indices of the highest point within reach, farther than `apart_px` from `at`; −inf without any."""
-    xp = namespace(surface)
-    y, x = _grid(band)
-    if xp is np:
-        from fibtomo.ops._ring_kernels import highest
-
-        value, iy, ix = highest(surface, y, x, *reach, at, apart_px * abs(apart_px))
-        return float(value), (iy, ix)
-    allowed = (y[:, None] - at[0]) ** 2 + (x - at[1]) ** 2 > apart_px * abs(apart_px)
-    allowed &= (np.abs(y) <= reach[0])[:, None] & (np.abs(x) <= reach[1])
-    seen = xp.where(xp.asarray(allowed), surface, -xp.inf)
-    iy, ix = divmod(int(seen.argmax()), surface.shape[1])
-    return float(seen[iy, ix]), (iy, ix)
+    loops = twin(__package__, "ring", surface)
+    value, iy, ix = loops.highest(surface, *_grid(band), *reach, at, apart_px * abs(apart_px))
+    return float(value), (int(iy), int(ix))
 
 
 def _peak(surface: Any, band: Band, reach: tuple[float, float]) -> Float:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import like, to_host
+from fibtomo.backend.array import namespace
 from fibtomo.ops.curtain_general import general_stripes
 from fibtomo.ops.curtain_parts import Float, clipped, frame_spans
 from fibtomo.ops.curtain_vsnr import vsnr_stripes
@@ -32,7 +32,8 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
     Parameters
     ----------
     plane
-        (y, x) grey values; a CuPy plane is processed on the host and comes back as CuPy.
+        (y, x) grey values, NumPy or CuPy. A CuPy plane stays on the device; what comes to the host are single
+        numbers (noise, medians) and coefficients of few rows, from which the strengths of the filters are set.
     slope
         Columns per row by which the stripes lean to the right on their way down.
     name
@@ -54,14 +55,12 @@ def named_stripes(plane: Array, slope: float, name: str, length_px: float, width
     >>> [bool(np.std(named_stripes(noisy, 0.1, n, 20, 60) - stripes) < 1.5) for n in FILTERS]
     [True, True, True, True]
     """
-    host = to_host(plane)
-    if min(host.shape) < LEAST_SIDE_PX:
-        return like(plane, np.zeros(host.shape, np.float32))
+    xp = namespace(plane)
+    if min(plane.shape) < LEAST_SIDE_PX:
+        return xp.zeros(plane.shape, np.float32)
 
     def filtered(upright: Array) -> Array:
-        spans = frame_spans(upright.shape, host.shape[1], slope)
+        spans = frame_spans(upright.shape, plane.shape[1], slope)
         return FILTERS[name](upright, spans, length_px=length_px, width_px=width_px)
 
-    return like(
-        plane, np.where(clipped(host.astype(np.float32)), np.float32(0), in_stripe_frame(host, slope, filtered))
-    )
+    return xp.where(clipped(plane.astype(np.float32)), np.float32(0), in_stripe_frame(plane, slope, filtered))

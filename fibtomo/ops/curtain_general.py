@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fibtomo.backend.array import namespace
+from fibtomo.backend.kernels import twin
 from fibtomo.ops.curtain_parts import Float, Spans, flatness, inside_weight, long_and_narrow, noise_level
 
 VARIATION = 2.0
@@ -31,7 +33,7 @@ def general_stripes(
     Parameters
     ----------
     upright
-        (y, x) float32 grey values with upright stripes.
+        (y, x) float32 grey values with upright stripes, NumPy or CuPy.
     spans
         (y, 2) columns [first, end) of each row that count; all if None.
     length_px
@@ -41,7 +43,7 @@ def general_stripes(
 
     Returns
     -------
-    numpy.ndarray
+    Array
         (y, x) float32 stripes in grey units.
 
     References
@@ -57,16 +59,15 @@ def general_stripes(
     >>> bool(np.std(found - stripes) < 0.2 * np.std(stripes))
     True
     """
-    from fibtomo.ops._curtain_kernels import split_step
-
-    grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
+    xp, loops = namespace(upright), twin(__package__, "curtain", like=upright)
+    grey = xp.ascontiguousarray(upright - xp.median(upright), np.float32)
     inside = inside_weight(grey, spans)
     primal = STEP * noise_level(grey, spans) / SQUARED_NORM**0.5
-    stripes, ahead, p_x, p_y, q = np.zeros((5, *grey.shape), np.float32)
+    fields = xp.zeros((5, *grey.shape), np.float32)
     limit = VARIATION * inside
     for k, iterations in enumerate(ROUNDS):
         if k:
-            limit = VARIATION * flatness(grey - long_and_narrow(stripes, SMOOTHING * length_px, width_px), inside)
+            limit = VARIATION * flatness(grey - long_and_narrow(fields[0], SMOOTHING * length_px, width_px), inside)
         for _ in range(iterations):
-            split_step(grey, stripes, ahead, p_x, p_y, q, limit, primal, 1 / (primal * SQUARED_NORM), SPARSITY)
-    return long_and_narrow(stripes, SMOOTHING * length_px, width_px)
+            fields = loops.split_step(grey, fields, limit, primal, 1 / (primal * SQUARED_NORM), SPARSITY)
+    return long_and_narrow(fields[0], SMOOTHING * length_px, width_px)

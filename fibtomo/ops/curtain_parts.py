@@ -3,15 +3,20 @@
 All of them see the plane with its curtains upright, as `fibtomo.ops.stripe_frame.in_stripe_frame` sets it.
 """
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
-import scipy.fft
-import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
+from fibtomo.backend.array import fft, like, namespace, ndimage
+from fibtomo.backend.kernels import twin
 from fibtomo.ops.noise import estimate_noise
+from fibtomo.ops.stripe_frame import loops
 from fibtomo.ops.stripe_steps import EDGE_CUT, EDGE_SIGMA_PX, half_gaussian
 
-Float = NDArray[np.float32]
+Float = Any
+"""float32 array of either kind."""
 Spans = NDArray[np.int64]
 
 LEAST_NOISE = 0.05
@@ -54,7 +59,7 @@ def frame_spans(shape: tuple[int, int], columns: int, slope: float) -> Spans:
     return np.stack([first, np.clip(np.floor(start + columns - 1) + 1, first, width)], axis=1).astype(np.int64)
 
 
-def clipped(grey: Float) -> NDArray[np.bool_]:
+def clipped(grey: Float) -> Any:
     """Where nothing varies within two pixels: the detector clips there, and neither noise nor curtains are seen.
 
     Examples
@@ -62,21 +67,22 @@ def clipped(grey: Float) -> NDArray[np.bool_]:
     >>> clipped(np.array([[0, 0, 0, 0, 0, 3, 1]] * 5, np.float32))[0].tolist()
     [True, True, True, False, False, False, False]
     """
-    least = ROUNDING * np.ptp(grey)
-    same = np.ones(grey.shape, np.uint8)
-    same[:, 1:] = np.abs(np.diff(grey, axis=1)) <= least
-    same[1:] &= np.abs(np.diff(grey, axis=0)) <= least
-    if same[1:, 1:].any():
-        same = ndi.minimum_filter(same, 5)
-    return same > 0 if same[1:, 1:].any() else np.zeros(grey.shape, np.bool_)
+    xp = namespace(grey)
+    least = ROUNDING * xp.ptp(grey)
+    same = xp.ones(grey.shape, np.uint8)
+    same[:, 1:] = xp.abs(xp.diff(grey, axis=1)) <= least
+    same[1:] &= xp.abs(xp.diff(grey, axis=0)) <= least
+    if bool(same[1:, 1:].any()):
+        same = ndimage(grey).minimum_filter(same, 5)
+    return same > 0 if bool(same[1:, 1:].any()) else xp.zeros(grey.shape, np.bool_)
 
 
 def inside_weight(grey: Float, spans: Spans | None) -> Float:
     """1 where a pixel (y, x) and its right and lower neighbours lie inside the spans, and grey values vary, else 0."""
     seen = ~clipped(grey)
     if spans is not None:
-        x = np.arange(grey.shape[1])
-        seen &= (x >= spans[:, :1]) & (x < spans[:, 1:] - 1)
+        x, columns = namespace(grey).arange(grey.shape[1]), like(grey, spans)
+        seen &= (x >= columns[:, :1]) & (x < columns[:, 1:] - 1)
         seen[:-1] &= seen[1:]
     return seen.astype(np.float32)
 
@@ -96,29 +102,31 @@ def flatness(grey: Float, inside: Float) -> Float:
     Tukey's biweight of the smoothed gradient. Its scale is that of the quiet part of the plane: the magnitude of noise
     is Rayleigh distributed; the median starts, and repeated clipping leaves structure out.
     """
-    from fibtomo.ops._stripe_kernels import gradients
-
-    gx, gy = gradients(grey, *half_gaussian(EDGE_SIGMA_PX))
+    xp = namespace(grey)
+    gx, gy = loops(grey).gradients(grey, *(like(grey, taps) for taps in half_gaussian(EDGE_SIGMA_PX)))
     square = gx * gx + gy * gy
     sample = square[::3, ::3][inside[::3, ::3] > 0]
-    variance = float(np.median(sample)) / 1.3863 if len(sample) else 0.0
+    variance = float(xp.median(sample)) / 1.3863 if len(sample) else 0.0
     for _ in range(4):
         quiet = sample[sample < 6.25 * variance]
         variance = min(variance, 0.6 * float(quiet.mean()) if len(quiet) else 0.0)
     square /= -(EDGE_CUT**2) * max(variance, float(np.finfo(np.float32).tiny))
     square += 1
-    np.maximum(square, 0, out=square)
+    xp.maximum(square, 0, out=square)
     square *= square
     square *= inside
-    return np.asarray(square, np.float32)
+    return square
 
 
-def cosines(n: int, count: int) -> Float:
-    """The first `count` rows (count, n) of the orthonormal cosine transform (DCT-II)."""
+@lru_cache(maxsize=32)
+def cosines(n: int, count: int) -> NDArray[np.float32]:
+    """The first `count` rows (count, n) of the orthonormal cosine transform (DCT-II), not to be written to."""
     k, y = np.arange(count)[:, None], np.arange(n)
     basis = np.sqrt(2 / n) * np.cos(np.pi * k * (y + 0.5) / n)
     basis[0] /= np.sqrt(2)
-    return np.asarray(basis, np.float32)
+    basis = basis.astype(np.float32)
+    basis.flags.writeable = False
+    return basis
 
 
 def cycles(n: int) -> NDArray[np.float64]:
@@ -137,13 +145,12 @@ def long_and_narrow(field: Float, length_px: float, width_px: float) -> Float:
     >>> float(np.abs(long_and_narrow(stripes.T.copy(), 20, 60)).max().round(2))
     0.0
     """
-    from fibtomo.ops._curtain_kernels import from_basis, into_basis
-
-    ny, nx = field.shape
+    (ny, nx), transforms, products = field.shape, fft(field), twin(__package__, "curtain", like=field)
     along = np.exp(-((2 * np.pi * cycles(ny) * length_px) ** 2) / 2)
     along = along[along > NEGLIGIBLE].astype(np.float32)
     across = (1 - np.exp(-((2 * cycles(nx) * width_px) ** 2))).astype(np.float32)
-    basis, out = cosines(ny, len(along)), np.empty((ny, nx), np.float32)
-    spectrum = scipy.fft.dct(into_basis(basis, field), axis=1, norm="ortho") * along[:, None] * across
-    from_basis(basis, scipy.fft.idct(spectrum, axis=1, norm="ortho"), out)
+    basis, out = like(field, cosines(ny, len(along))), namespace(field).empty((ny, nx), np.float32)
+    spectrum = transforms.dct(products.into_basis(basis, field), axis=1, norm="ortho")
+    spectrum = spectrum * like(field, along[:, None]) * like(field, across)
+    products.from_basis(basis, transforms.idct(spectrum, axis=1, norm="ortho"), out)
     return out

@@ -1,10 +1,11 @@
 """What the removal of curtains did to a slice, in numbers that need no ground truth."""
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import fft, namespace, ndimage, to_host
+from fibtomo.backend.array import fft, namespace, ndimage
 
 Array = Any
 WEDGE_DEG = 10.0
@@ -19,7 +20,7 @@ def curtain_quality(plane: Array, removed: Array, angles_deg: tuple[float, ...])
     Parameters
     ----------
     plane
-        (y, x) slice as it was.
+        (y, x) slice as it was, NumPy or CuPy.
     removed
         (y, x) what was subtracted.
     angles_deg
@@ -43,14 +44,14 @@ def curtain_quality(plane: Array, removed: Array, angles_deg: tuple[float, ...])
     """
     xp = namespace(plane)
     ny, nx = plane.shape
-    outside = _outside_wedges(ny, nx, angles_deg)
-    weights = np.where(np.arange(nx // 2 + 1) % (nx / 2) == 0, 1.0, 2.0) * outside
-    window = xp.asarray(np.outer(np.hanning(ny + 1)[:-1], np.hanning(nx + 1)[:-1]), dtype=xp.float32)
+    outside = _outside_wedges(xp, ny, nx, angles_deg)
+    weights = xp.where(xp.arange(nx // 2 + 1) % (nx / 2) == 0, 1.0, 2.0) * outside
+    window = xp.outer(xp.hanning(ny + 1)[:-1], xp.hanning(nx + 1)[:-1]).astype(xp.float32)
     window /= xp.sqrt(xp.mean(window**2))
     energies = []
     for a in (removed, plane):
         spectrum = fft(plane).rfft2((a - a.mean()).astype(xp.float32) * window)
-        power = to_host(spectrum.real**2 + spectrum.imag**2).astype(np.float64)
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
         energies.append(float((power * weights).sum()) / (ny * nx) ** 2)
     lost, kept = energies
     return {
@@ -61,13 +62,13 @@ def curtain_quality(plane: Array, removed: Array, angles_deg: tuple[float, ...])
     }
 
 
-def _outside_wedges(ny: int, nx: int, angles_deg: tuple[float, ...]) -> np.ndarray[Any, Any]:
-    ky, kx = np.fft.fftfreq(ny)[:, None], np.fft.rfftfreq(nx)[None]
-    outside = np.ones((ny, nx // 2 + 1), dtype=bool)
+def _outside_wedges(xp: ModuleType, ny: int, nx: int, angles_deg: tuple[float, ...]) -> Array:
+    ky, kx = xp.fft.fftfreq(ny)[:, None], xp.fft.rfftfreq(nx)[None]
+    outside = xp.ones((ny, nx // 2 + 1), dtype=bool)
     for angle in angles_deg:
         # stripes along (1, tan a) in (y, x) have ky = -kx tan a
-        off = np.abs(np.arctan2(ky, np.maximum(kx, 1e-12)) + np.radians(angle))
-        near_axis = np.abs(ky + kx * np.tan(np.radians(angle))) < 1.5 / ny
+        off = xp.abs(xp.arctan2(ky, xp.maximum(kx, 1e-12)) + np.radians(angle))
+        near_axis = xp.abs(ky + kx * np.tan(np.radians(angle))) < 1.5 / ny
         outside &= ~((off <= np.radians(WEDGE_DEG)) | near_axis)
     outside[0, 0] = False
     return outside

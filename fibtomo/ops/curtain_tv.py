@@ -1,9 +1,10 @@
 """The stripe component that leaves least total variation, from a spectrum of few rows."""
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
+from fibtomo.backend.array import fft, like, namespace
+from fibtomo.backend.kernels import twin
 from fibtomo.ops.curtain_parts import Float, Spans, cosines, flatness, inside_weight, noise_level
 
 LAPLACE_SCALE = 0.886
@@ -20,7 +21,7 @@ class SplitStripes:
     Parameters
     ----------
     upright
-        (y, x) float32 grey values with upright stripes.
+        (y, x) float32 grey values with upright stripes, NumPy or CuPy; planes stay where they are.
     spans
         (y, 2) columns of each row that count; all if None.
     rows
@@ -37,13 +38,13 @@ class SplitStripes:
     """
 
     def __init__(self, upright: Float, spans: Spans | None, rows: int) -> None:
-        ny, nx = upright.shape
-        self.grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
+        (ny, nx), xp = upright.shape, namespace(upright)
+        self.grey = xp.ascontiguousarray(upright - xp.median(upright), np.float32)
         self.noise = noise_level(self.grey, spans)
-        self.stripes, self.spectrum = np.zeros((ny, nx), np.float32), np.zeros((rows, nx), np.float32)
+        self.stripes, self.spectrum = xp.zeros((ny, nx), np.float32), xp.zeros((rows, nx), np.float32)
         self._inside = inside_weight(self.grey, spans)
-        self._dual = np.zeros((2, ny, nx), np.float32)
-        self._basis = cosines(ny, rows)
+        self._dual = xp.zeros((2, ny, nx), np.float32)
+        self._basis = like(upright, cosines(ny, rows))
         down, across = (2 - 2 * np.cos(np.pi * np.arange(k) / n) for k, n in ((rows, ny), (nx, nx)))
         self._laplace = (down[:, None] + across).astype(np.float32)
 
@@ -57,23 +58,21 @@ class SplitStripes:
         Parameters
         ----------
         power
-            (rows, x) expected power P of the coefficients in grey units squared: 0 for none, infinite for free.
+            (rows, x) expected power P of the coefficients in grey units squared, NumPy: 0 for none, infinite for free.
         iterations
             How many; twenty come within a hundredth of the stripes.
         weight
             (y, x) weight w of the gradients; 1 inside the spans if None.
         """
-        from fibtomo.ops._curtain_kernels import clip_gradients, from_basis, into_basis
-
+        loops, transforms = twin(__package__, "curtain", like=self.grey), fft(self.grey)
         limit = self.noise * (self._inside if weight is None else weight)
         with np.errstate(divide="ignore"):
             stiff = self._laplace + LAPLACE_SCALE * self.noise**2 / power + np.finfo(np.float32).eps
-        inverse = (1 / stiff).astype(np.float32)
-        out = np.empty_like(self.grey)
+        inverse, laplace = like(self.grey, (1 / stiff).astype(np.float32)), like(self.grey, self._laplace)
+        pull = namespace(self.grey).empty_like(self.grey)
         for _ in range(iterations):
-            clip_gradients(self.grey, self.stripes, self._dual[0], self._dual[1], limit, out)
-            self.spectrum = self._laplace * self.spectrum + scipy.fft.dct(
-                into_basis(self._basis, out), axis=1, norm="ortho"
-            )
+            self._dual = loops.clip_gradients(self.grey, self.stripes, self._dual, limit, pull)
+            found = transforms.dct(loops.into_basis(self._basis, pull), axis=1, norm="ortho")
+            self.spectrum = laplace * self.spectrum + found
             self.spectrum *= inverse
-            from_basis(self._basis, scipy.fft.idct(self.spectrum, axis=1, norm="ortho"), self.stripes)
+            loops.from_basis(self._basis, transforms.idct(self.spectrum, axis=1, norm="ortho"), self.stripes)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fibtomo.backend.array import to_host
 from fibtomo.ops.curtain_parts import NEGLIGIBLE, Float, Spans, cycles
 from fibtomo.ops.curtain_tv import SplitStripes
 
@@ -33,7 +34,7 @@ def vsnr_stripes(
     Parameters
     ----------
     upright
-        (y, x) float32 grey values with upright stripes.
+        (y, x) float32 grey values with upright stripes, NumPy or CuPy.
     spans
         (y, 2) columns [first, end) of each row that count; all if None.
     length_px
@@ -43,7 +44,7 @@ def vsnr_stripes(
 
     Returns
     -------
-    numpy.ndarray
+    Array
         (y, x) float32 stripes in grey units.
 
     References
@@ -84,6 +85,6 @@ def _atoms(
 
 def _strengths(split: SplitStripes, down: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
     """Power aᵢ (atom,) of the atoms in the stripes found so far."""
-    found = (split.spectrum.astype(np.float64) ** 2).sum(axis=0) / down.sum()
+    found = (to_host(split.spectrum).astype(np.float64) ** 2).sum(axis=0) / down.sum()
     power, noise = across @ found / across.sum(axis=1), split.noise**2
     return np.asarray(np.maximum(power - NOISE_LEFT * noise, LEAST_POWER * noise))

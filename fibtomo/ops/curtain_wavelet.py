@@ -1,10 +1,12 @@
 """The wavelet-Fourier filter of Münch et al. 2009, tuned by the plane itself and kept off its edges."""
 
 import numpy as np
-import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
+from fibtomo.backend.array import like, namespace, ndimage, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.ops.curtain_parts import Float, Spans, cosines, flatness, inside_weight
+from fibtomo.ops.wavelet import Filters
 
 WAVELET = "db4"
 WIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -37,7 +39,7 @@ def tuned_wavelet_stripes(
     Parameters
     ----------
     upright
-        (y, x) float32 grey values with upright stripes.
+        (y, x) float32 grey values with upright stripes, NumPy or CuPy.
     spans
         (y, 2) columns [first, end) of each row that count; all if None.
     length_px
@@ -47,7 +49,7 @@ def tuned_wavelet_stripes(
 
     Returns
     -------
-    numpy.ndarray
+    Array
         (y, x) float32 stripes in grey units.
 
     References
@@ -63,70 +65,78 @@ def tuned_wavelet_stripes(
     True
     """
     levels = max(1, min(round(np.log2(width_px)), int(np.log2(max(2.0, min(upright.shape) / LEAST_SIDE)))))
-    grey = np.ascontiguousarray(upright - np.median(upright), np.float32)
+    xp = namespace(upright)
+    grey = xp.ascontiguousarray(upright - xp.median(upright), np.float32)
     inside = inside_weight(grey, spans)
     if spans is not None:
         grey = _mirrored(grey, spans)
-    rows = round(TRUSTED_ROWS * length_px)
-    coarse, along, across = _details(grey, levels)
-    stripes = _stripes(coarse, along, [np.ascontiguousarray(a.T) for a in across], grey.shape)
+    rows, filters = round(TRUSTED_ROWS * length_px), Filters.of(WAVELET, grey)
+    coarse, along, steep = _details(grey, levels, filters)
+    across = [twin(__package__, "wavelet", like=grey).split_rows(a, filters.low, filters.high)[0] for a in steep]
+    stripes = _stripes(coarse, along, [xp.ascontiguousarray(a.T) for a in across], grey.shape, filters)
     for _ in range(PASSES):
         rest = grey - stripes
         weight = flatness(rest, inside)
-        coarse, along, _ = _details(stripes + _flat_steps(rest, weight, rows), levels)
-        turned = _flat_steps(np.ascontiguousarray(rest.T), np.ascontiguousarray(weight.T), rows)
-        stripes = _stripes(coarse, along, _details(turned, levels)[1], grey.shape)
+        coarse, along, _ = _details(stripes + _flat_steps(rest, weight, rows), levels, filters)
+        turned = _flat_steps(xp.ascontiguousarray(rest.T), xp.ascontiguousarray(weight.T), rows)
+        stripes = _stripes(coarse, along, _details(turned, levels, filters)[1], grey.shape, filters)
     return stripes
 
 
 def _mirrored(grey: Float, spans: Spans) -> Float:
     """Go on mirrored outside the spans; edges that are held would look like stripes across."""
-    first, size = spans[:, :1], np.maximum(spans[:, 1:] - spans[:, :1], 1)
-    x = (np.arange(grey.shape[1]) - first) % (2 * size)
-    x = np.clip(first + np.minimum(x, 2 * size - 1 - x), 0, grey.shape[1] - 1)
-    return np.asarray(np.take_along_axis(grey, x, axis=1), np.float32)
+    xp, columns = namespace(grey), like(grey, spans)
+    first, size = columns[:, :1], xp.maximum(columns[:, 1:] - columns[:, :1], 1)
+    x = (xp.arange(grey.shape[1]) - first) % (2 * size)
+    x = xp.clip(first + xp.minimum(x, 2 * size - 1 - x), 0, grey.shape[1] - 1)
+    return xp.take_along_axis(grey, x, axis=1)
 
 
 def _flat_steps(rest: Float, weight: Float, rows: int) -> Float:
     """Sum along each row of its trusted steps, for a plane (y, x) without the edges of its structure."""
-    trust = np.minimum(weight[:, 1:], weight[:, :-1])
-    trust /= np.maximum(ndi.uniform_filter1d(trust, min(rows, len(trust)), axis=0, mode="nearest"), LEAST_TRUST)
-    out = np.zeros(rest.shape, np.float64)
-    np.cumsum(trust * np.diff(rest, axis=1), axis=1, out=out[:, 1:])
+    xp, nd = namespace(rest), ndimage(rest)
+    trust = xp.minimum(weight[:, 1:], weight[:, :-1])
+    trust /= xp.maximum(nd.uniform_filter1d(trust, min(rows, len(trust)), axis=0, mode="nearest"), LEAST_TRUST)
+    out = xp.zeros(rest.shape, np.float64)
+    out[:, 1:] = xp.cumsum(trust * xp.diff(rest, axis=1), axis=1, dtype=np.float64)
     out -= out.mean(axis=1, keepdims=True)
     return out.astype(np.float32)
 
 
-def _details(grey: Float, levels: int) -> tuple[Float, list[Float], list[Float]]:
-    """Coarsest approximation, and each level's detail across columns and across rows, finest first."""
-    import pywt
-
-    along, across = [], []
+def _details(grey: Float, levels: int, filters: Filters) -> tuple[Float, list[Float], list[Float]]:
+    """Coarsest approximation, each level's detail across columns, and what its columns lose; finest first."""
+    loops, taps = twin(__package__, "wavelet", like=grey), (filters.low, filters.high)
+    along, steep = [], []
     for _ in range(levels):
-        grey, (down, right, _) = pywt.dwt2(grey, WAVELET, mode="symmetric")
-        along.append(right)
-        across.append(down)
-    return grey, along, across
+        smooth, lost = loops.split_columns(grey, *taps)
+        grey, detail = loops.split_rows(smooth, *taps)
+        along.append(detail)
+        steep.append(lost)
+    return grey, along, steep
 
 
-def _stripes(coarse: Float, along: list[Float], null: list[Float], shape: tuple[int, int]) -> Float:
+def _stripes(coarse: Float, along: list[Float], null: list[Float], shape: tuple[int, int], filters: Filters) -> Float:
     """Plane of the tuned details `along` the stripes, given details that hold none; stripes of both run down."""
-    import pywt
-
-    out = np.zeros_like(coarse)
+    xp, loops, taps = (
+        namespace(coarse),
+        twin(__package__, "wavelet", like=coarse),
+        (filters.low_back, filters.high_back),
+    )
+    out = xp.zeros_like(coarse)
     for detail, other in zip(reversed(along), reversed(null), strict=True):
         ny, nx = detail.shape
-        out = pywt.idwt2((out[:ny, :nx], (None, _tuned(detail, other), None)), WAVELET, mode="symmetric")
-    return np.ascontiguousarray(out[: shape[0], : shape[1]], np.float32)
+        rows = loops.join_rows(xp.ascontiguousarray(out[:ny, :nx]), _tuned(detail, other), *taps)
+        out = loops.join_columns(rows, None, *taps)
+    return xp.ascontiguousarray(out[: shape[0], : shape[1]])
 
 
 def _tuned(detail: Float, null: Float) -> Float:
     """Slow part of a detail (y, x) along y, of least expected error by another that holds no stripes."""
-    from fibtomo.ops._curtain_kernels import from_basis, into_basis
-
-    basis, other = (cosines(len(a), min(len(a), int(6 * WIDTHS[-1]))) for a in (detail, null))
-    found, out = into_basis(basis, detail), np.empty_like(detail)
-    power, floor = (np.mean(np.square(a, dtype=np.float64), axis=1) for a in (found, into_basis(other, null)))
+    loops = twin(__package__, "curtain", like=detail)
+    basis, other = (like(detail, cosines(len(a), min(len(a), int(6 * WIDTHS[-1])))) for a in (detail, null))
+    found, out = loops.into_basis(basis, detail), namespace(detail).empty_like(detail)
+    squares = [(a.astype(np.float64) ** 2).mean(axis=1) for a in (found, loops.into_basis(other, null))]
+    power, floor = np.split(to_host(namespace(detail).concatenate(squares)), [len(found)])
     half_cycles = np.arange(len(power))
     floor = np.interp(half_cycles / len(detail), np.arange(len(floor)) / len(null), floor)
     most, best = 0.0, np.zeros(len(power))
@@ -135,7 +145,7 @@ def _tuned(detail: Float, null: Float) -> Float:
         gain, share = _expected(g, power, floor, (detail.shape[1], null.shape[1]))
         if gain > most:
             most, best = gain, share * g
-    from_basis(basis, best.astype(np.float32)[:, None] * found, out)
+    loops.from_basis(basis, like(detail, best.astype(np.float32)[:, None]) * found, out)
     return out
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fibtomo.backend.array import to_host
 from fibtomo.ops.curtain_parts import Float, Spans, cycles
 from fibtomo.ops.curtain_tv import SplitStripes
 
@@ -30,7 +31,7 @@ def wedge_stripes(
     Parameters
     ----------
     upright
-        (y, x) float32 grey values with upright stripes.
+        (y, x) float32 grey values with upright stripes, NumPy or CuPy.
     spans
         (y, 2) columns [first, end) of each row that count; all if None.
     length_px
@@ -40,7 +41,7 @@ def wedge_stripes(
 
     Returns
     -------
-    numpy.ndarray
+    Array
         (y, x) float32 stripes in grey units; all their coefficients lie in the wedge.
 
     References
@@ -67,7 +68,7 @@ def wedge_stripes(
 
 def _held(split: SplitStripes, free: NDArray[np.float64]) -> NDArray[np.float64]:
     """Power (row, x) found in each octave of the free coefficients beyond that of noise."""
-    wedge, square = free > 0, split.spectrum.astype(np.float64) ** 2
+    wedge, square = free > 0, to_host(split.spectrum).astype(np.float64) ** 2
     noise, power, end = split.noise**2, free.copy(), wedge.shape[1]
     while wedge[:, :end].any():
         octave = np.s_[:, end // 2 : end]

@@ -128,6 +128,6 @@ def _samples(away: Any, known: Any) -> Any:
     total: Any = 0
     for dy in range(_SAMPLE_PX):
         for dx in range(_SAMPLE_PX):
-            at = (rows + dy)[:, None], cols + dx
+            at = xp.asarray(rows + dy)[:, None], xp.asarray(cols + dx)
             total = total + xp.where(known[at], away[at], xp.nan)
     return to_host(total / _SAMPLE_PX**2).astype(np.float16)

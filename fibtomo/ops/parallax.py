@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import to_host
+from fibtomo.backend.array import namespace, to_host
 from fibtomo.ops.correlation import pair_shift
 from fibtomo.ops.slice_pixels import thumbnail
 from fibtomo.ops.spectra import make_band, slice_spectrum
@@ -57,7 +57,7 @@ def dark_against_bright(first: Any, second: Any) -> Float:
 def thumbnail_dark_against_bright(first: Any, second: Any, binning: int) -> Float:
     """`dark_against_bright` of slices that `thumbnail` has binned."""
     halves = [_halves(image) for image in (first, second)]
-    band = make_band(halves[0][0].shape)
+    band = make_band(halves[0][0].shape, xp=namespace(halves[0][0]))
     moves = []
     for a, b in zip(*halves, strict=True):
         pair = pair_shift(slice_spectrum(a, band), slice_spectrum(b, band), band)

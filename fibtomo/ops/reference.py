@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import pair_shift, phase_turns
-from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_sums, slice_spectrum
+from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_power, slice_spectrum
 
 Float = NDArray[np.float64]
 Roi = tuple[int, int, int, int]
@@ -184,7 +184,7 @@ def edge_sigma(first: Any, second: Any) -> Float:
 
 def _grown(template: SliceSpectrum, new: SliceSpectrum, shift: Float, seen: int, band: Band) -> SliceSpectrum:
     """Mean of `seen` slices and a new one, brought back by its shift."""
-    y, x = phase_turns(shift, band, np)
+    y, x = phase_turns(shift, band)
     share = np.float32(1 / (seen + 1))
     values = template.values * (1 - share) + new.values * y[:, None] * x * share
-    return replace(template, values=values, power=ring_sums(np.abs(values) ** 2, band))
+    return replace(template, values=values, power=ring_power(values, band))

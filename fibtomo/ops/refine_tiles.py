@@ -15,7 +15,7 @@ from fibtomo.backend.array import namespace
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 from fibtomo.ops.correlation import PairShift, pair_shift, phase_turns
-from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_sums, slice_spectrum
+from fibtomo.ops.spectra import Band, SliceSpectrum, make_band, ring_power, slice_spectrum
 
 Float = NDArray[np.float64]
 Place = tuple[int, int]
@@ -199,8 +199,8 @@ def _tile_spectra(image: Any, shift_px: Float, lattice: TileLattice, band: Band)
 
 def _turn(move_px: Float, band: Band, xp: Any) -> Any:
     """Phases that undo a displacement."""
-    y, x = phase_turns(move_px / band.binning, band, xp)
-    return y[:, None] * x
+    y, x = phase_turns(move_px / band.binning, band)
+    return xp.asarray(y)[:, None] * xp.asarray(x)
 
 
 def _template(
@@ -209,4 +209,4 @@ def _template(
     """Mean of the neighbours, brought to the place of the slice."""
     values = sum(part.values * turns[j] for j, part in parts.items() if part is not None)
     values = values.astype(here.values.dtype)
-    return SliceSpectrum(values, ring_sums(abs(values) ** 2, band), here.windows)
+    return SliceSpectrum(values, ring_power(values, band), here.windows)

@@ -92,6 +92,11 @@ def measure_shading(planes: Array, value_range: tuple[float, float]) -> Table:
     }
 
 
+def histogram_bytes(nx: int) -> float:
+    """Bytes that the histograms of slices of `nx` columns take while they are made."""
+    return 16.0 * ROWS * (len(column_cells(nx)) - 1) * FINE_BINS
+
+
 def _fine_bins(dtype: Any, value_range: tuple[float, float]) -> tuple[float, float]:
     """Lower edge and width of the `FINE_BINS` bins; of whole greys, the same number in each."""
     low, high = value_range

@@ -1,9 +1,12 @@
 """Slow change of greys over a plane: shading, and the shadow of the side walls."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from fibtomo.backend.array import like, namespace
 from fibtomo.ops.stripe_frame import BAND_ROWS
 from fibtomo.ops.stripe_gate import stretched
 
@@ -21,8 +24,8 @@ RIDGE = 1e-4
 PRIOR_PIXELS = 0.5
 
 
-def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, width_px: float, nx: int) -> Float32:
-    """Smooth surfaces (phase, band, nx) through the means of cells.
+def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, width_px: float, plane: Any) -> Any:
+    """Smooth surfaces (phase, band, x), float32, through the means of cells; where the plane is, as wide as it.
 
     A polynomial fitted by least squares, and the remainder averaged over `width_px` (standard deviation): the average
     alone would be drawn off at the edges of a shaded plane. Across the stripes the polynomial and what decays from
@@ -36,8 +39,12 @@ def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, 
         (band, cell) stripes as known so far.
     cell_px
         Columns of a cell; its rows are those of a band.
+    width_px
+        Standard deviation of the average, columns and rows.
+    plane
+        (y, x) array of which the cells are; NumPy or CuPy. The cells are few and NumPy.
     """
-    _, bands, cells = count.shape
+    (_, bands, cells), nx = count.shape, plane.shape[1]
     middle = (np.arange(cells) + 0.5) * cell_px - 0.5
     along = _powers(np.linspace(-1, 1, bands) if bands > 1 else np.zeros(1))
     across, fine = _across(middle, nx), _across(np.arange(nx), nx)
@@ -47,13 +54,14 @@ def slow_change(count: Float32, total: Float32, stripes: Float32, cell_px: int, 
     if _stands_out(everything.sum(axis=0), (rest + everything * stripes).sum(axis=0), across):
         surfaces = [_fit(n, t, along, across) for n, t in zip(count, total, strict=True)]
     sigma = (width_px / BAND_ROWS, width_px / cell_px)
-    out = np.empty((len(count), bands, nx), np.float32)
+    out = namespace(plane).empty((len(count), bands, nx), np.float32)
     for k, c in enumerate(surfaces):
         columns = c.shape[1]
         rest = total[k] - count[k] * (along @ c @ across[:, :columns].T).astype(np.float32)
         mean = gaussian_filter(rest, sigma, mode="nearest")
         mean /= gaussian_filter(count[k], sigma, mode="nearest") + PRIOR_PIXELS
-        out[k] = along @ c @ fine[:, :columns].T + stretched(mean, cell_px, nx)
+        surface = like(plane, along @ c) @ like(plane, fine[:, :columns].T)
+        out[k] = surface + stretched(like(plane, mean), cell_px, nx)
     return out
 
 

@@ -4,15 +4,15 @@ A slice is windowed, transformed once and kept only in a band of spatial frequen
 lines and the wedge in which curtains lie.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import fft, namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.errors import InputError
 from fibtomo.ops.slice_pixels import binned, varying_lines, windowed
 
@@ -46,7 +46,7 @@ class Band:
     freq_y, freq_x
         Frequencies of the rows and columns of the cropped half spectrum, cycles per binned pixel.
     ring
-        Flattened ring number of each frequency; `rings` where it is not used.
+        (ny, nx) ring number of each frequency, `rings` where it is not used; on a device, its `DeviceRings`.
     rings
         Number of rings in the band.
     samples
@@ -122,7 +122,12 @@ def make_band(
     (1, (256, 256), (108, 108))
     """
     limits = None if band_cycles_per_px is None else (float(band_cycles_per_px[0]), float(band_cycles_per_px[1]))
-    return _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, ring_width, xp.__name__)
+    band = _make_band((int(shape[0]), int(shape[1])), limits, skip_scan_lines, ring_width)
+    if xp is np:
+        return band
+    from fibtomo.ops._ring_device import DeviceRings
+
+    return replace(band, ring=DeviceRings.of(band.ring, band.rings, xp))
 
 
 def binning_of(shape: tuple[int, int]) -> int:
@@ -141,7 +146,7 @@ def binning_of(shape: tuple[int, int]) -> int:
 
 @lru_cache(maxsize=16)
 def _make_band(
-    shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, ring_width: float, module: str
+    shape: tuple[int, int], limits: tuple[float, float] | None, skip_scan_lines: bool, ring_width: float
 ) -> Band:
     from scipy.fft import next_fast_len
 
@@ -183,7 +188,7 @@ def _make_band(
         grid_shape=(2 * half_y, 2 * half_x),
         freq_y=fy[:, 0],
         freq_x=fx[0],
-        ring=import_module(module).asarray(ring.ravel().astype(np.int32)),
+        ring=ring.astype(np.int32),
         rings=rings,
         samples=np.bincount(number, minlength=rings).astype(np.float64),
         squares=np.array(squares),
@@ -234,14 +239,18 @@ def slice_spectrum(image: Any, band: Band) -> SliceSpectrum:
         for trend_y, trend_x in trends:
             waves_y, waves_x = np.fft.fft(trend_y, n=ny)[kept], np.fft.rfft(trend_x, n=nx)[: half_x + 1]
             values -= xp.asarray(waves_y.astype(np.complex64))[:, None] * xp.asarray(waves_x.astype(np.complex64))
-    values *= (band.ring < band.rings).reshape(values.shape)
-    return SliceSpectrum(values, ring_sums(xp.abs(values) ** 2, band), (window_y, window_x))
+    values = twin(__package__, "ring", values).weighted(values, band.ring, _inside(band.rings))
+    return SliceSpectrum(values, ring_power(values, band), (window_y, window_x))
 
 
-def ring_sums(values: Any, band: Band) -> Float:
-    """Sum real `values` of the cropped half spectrum over each ring; (rings,) on the host."""
-    sums = namespace(values).bincount(band.ring, weights=values.ravel(), minlength=band.rings + 1)
-    return to_host(sums)[: band.rings].astype(np.float64)
+def _inside(rings: int) -> NDArray[np.float32]:
+    """Weight of each ring, and of what is outside."""
+    return np.append(np.ones(rings, np.float32), np.float32(0))
+
+
+def ring_power(values: Any, band: Band) -> Float:
+    """Sum the squared magnitude of the cropped half spectrum over each ring; (rings,) on the host."""
+    return twin(__package__, "ring", values).power(values, band.ring, band.rings)
 
 
 def _window(varies: NDArray[np.bool_]) -> Float:

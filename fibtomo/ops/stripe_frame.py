@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import is_cupy, like, namespace
+from fibtomo.backend.array import like, namespace
+from fibtomo.backend.kernels import twin
 
 Array = Any
 
@@ -18,13 +19,7 @@ SHIFT_TAPS = 16
 
 def loops(a: Array) -> ModuleType:
     """Return the module of loops over pixels for arrays like `a`."""
-    if is_cupy(a):
-        from fibtomo.ops import _stripe_arrays
-
-        return _stripe_arrays
-    from fibtomo.ops import _stripe_kernels
-
-    return _stripe_kernels
+    return twin(__package__, "stripe", like=a)
 
 
 def snapped(slope: float, ny: int) -> float:

@@ -92,7 +92,7 @@ def keep_stripes(
         octaves = min(len(one.gain), len(two.gain))
         confirmed = _confirmed(plain, spectrum, octaves, CONFIRMED)
         backed = _confirmed(spectrum, plain, octaves, BACKED)
-        blur = _octave_means(plain - best, plain - best)[0][:octaves]
+        blur = _octave_means((plain - best, plain - best))[0][:octaves]
         gains = one.gain[:octaves] * backed, two.gain[:octaves] * confirmed
         trust = gains[0] / (one.floor[:octaves] + blur + TINY), gains[1] / (two.floor[:octaves] + TINY)
         share = trust[1] / np.maximum(trust[0] + trust[1], TINY)
@@ -139,10 +139,9 @@ def stretched(a: Array, step: int, width: int) -> Array:
 
 def _confirmed(spectrum: Array, witness: Array, octaves: int, between: tuple[float, float]) -> Float:
     """Whether (octave,) the power of a spectrum is found again in that of a witness, 0 to 1."""
-    common, count = _octave_means(spectrum, witness)
-    power = _octave_means(spectrum, spectrum)[0]
-    share = common[:octaves] / np.maximum(power[:octaves], TINY)
-    return np.clip((_with_neighbours(share, count[:octaves]) - between[0]) / (between[1] - between[0]), 0, 1)
+    common, power = _octave_means((spectrum, witness), (spectrum, spectrum))
+    share, count = common[:octaves] / np.maximum(power[:octaves], TINY), _octave_sizes(spectrum)[:octaves]
+    return np.clip((_with_neighbours(share, count) - between[0]) / (between[1] - between[0]), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -155,24 +154,26 @@ class _Verdict:
 
     def limited(self, spectrum: Array, null_spectrum: Array) -> "_Verdict":
         """Judge for other profiles of the same estimate: theirs is the null, and no gain rises."""
-        power, floor = _octave_means(spectrum, spectrum)[0], _octave_means(null_spectrum, null_spectrum)[0]
+        power, floor = _octave_means((spectrum, spectrum), (null_spectrum, null_spectrum))
         octaves = min(len(power), len(floor), len(self.gain))
         excess = np.clip(1 - floor[:octaves] / np.maximum(power[:octaves], TINY), 0, 1)
         return _Verdict(np.minimum(self.gain[:octaves], excess), floor[:octaves], self.index)
 
 
 def _verdict(spectrum: Array, null_spectrum: Array, length_px: float) -> _Verdict:
-    power, count = _octave_means(spectrum, spectrum)
-    floor, floor_count = _octave_means(null_spectrum, null_spectrum)
-    octaves = min(len(power), len(floor))
-    power, floor, count, floor_count = power[:octaves], floor[:octaves], count[:octaves], floor_count[:octaves]
+    count, floor_count = _octave_sizes(spectrum), _octave_sizes(null_spectrum)
+    octaves = min(len(count), len(floor_count))
+    count, floor_count, lags = count[:octaves], floor_count[:octaves], _lags(len(spectrum), octaves)
+    apart = [(spectrum[lag:], spectrum[:-lag]) for lag in sorted(set(lags))]
+    means = _octave_means((spectrum, spectrum), (null_spectrum, null_spectrum), *apart)
+    power, floor, common = means[0][:octaves], means[1][:octaves], dict(zip(sorted(set(lags)), means[2:], strict=True))
     independent = 2 * np.sqrt(np.pi) * length_px / BAND_ROWS
     samples = count * max(1.0, len(spectrum) / independent)
     floor_samples = floor_count * max(1.0, len(null_spectrum) / independent)
 
     limit = floor * (1 + SIGNIFICANCE * np.sqrt(2 / samples + 2 / floor_samples))
     excess = np.minimum(1 - floor / np.maximum(power, TINY), (power - limit) / np.maximum(floor, TINY))
-    share, reach = _coherence(spectrum, power - floor, length_px / BAND_ROWS, BAND_ROWS)
+    share, reach = _coherence(common, lags, power - floor, length_px / BAND_ROWS)
     least = COHERENCE + CLOSE_COHERENCE * np.maximum(1 - 2 * reach, 0) + 1 / np.sqrt(samples)
     steady = np.clip((_with_neighbours(share, samples) - least) / 0.15, 0, 1)
     steady[:FINE_OCTAVES] *= steady[FINE_OCTAVES:].max(initial=0)
@@ -185,30 +186,49 @@ def _cosines(profiles: Array) -> Array:
 
 
 def _profiles_of(spectrum: Array) -> Array:
-    return fft(spectrum).idct(spectrum, axis=1, norm="ortho")
+    # kernels take no strides, and what cupyx transforms are views of complex numbers
+    return namespace(spectrum).ascontiguousarray(fft(spectrum).idct(spectrum, axis=1, norm="ortho"))
 
 
-def _octave_means(a: Array, b: Array) -> tuple[Float, NDArray[np.int64]]:
-    """Mean (octave,) of the product of two cosine spectra, finest octave first, and the coefficients in each."""
-    product = to_host(namespace(a).einsum("ij,ij->j", a, b)).astype(np.float64) / len(a)
-    n = len(product)
-    edges = [n >> j for j in range(n.bit_length()) if n >> j >= 4]
-    return np.array([product[low:high].mean() for high, low in pairwise(edges)]), -np.diff(edges)
+def _octave_edges(spectrum: Array) -> list[int]:
+    """Coefficients that bound the octaves, finest octave first."""
+    n: int = spectrum.shape[1]
+    return [n >> j for j in range(n.bit_length()) if n >> j >= 4]
 
 
-def _coherence(spectrum: Array, excess: Float, sigma: float, band_rows: int) -> tuple[Float, Float]:
+def _octave_sizes(spectrum: Array) -> NDArray[np.int64]:
+    """Coefficients (octave,) in each octave, finest first."""
+    return -np.diff(_octave_edges(spectrum))
+
+
+def _octave_means(*pairs: tuple[Array, Array]) -> list[Float]:
+    """Mean (octave,) of the product of each two cosine spectra, finest octave first; one look at the device for all."""
+    xp, means = namespace(pairs[0][0]), []
+    products = to_host(xp.concatenate([xp.einsum("ij,ij->j", a, b) for a, b in pairs])).astype(np.float64)
+    for (a, _), end in zip(pairs, np.cumsum([a.shape[1] for a, _ in pairs]), strict=True):
+        product = products[end - a.shape[1] : end] / len(a)
+        means.append(np.array([product[low:high].mean() for high, low in pairwise(_octave_edges(a))]))
+    return means
+
+
+def _lags(bands: int, octaves: int) -> list[int]:
+    """Distance (octave,) in bands over which stripes must still be the same."""
+    return [max(1, min(r // BAND_ROWS, bands // 3)) for r in _lag_rows(octaves)]
+
+
+def _lag_rows(octaves: int) -> tuple[int, ...]:
+    return (*LAG_ROWS, *(LAG_ROWS[-1],) * octaves)[:octaves]
+
+
+def _coherence(common: dict[int, Float], lags: list[int], excess: Float, sigma: float) -> tuple[Float, Float]:
     """Share (octave,) of the excess power that is the same farther along, beyond what the smoothing shares.
 
-    Also how far along that could be seen, as a share of `LAG_ROWS`.
+    Also how far along that could be seen, as a share of `LAG_ROWS`. `common` is the power that is the same at each lag.
     """
-    bands, octaves = len(spectrum), len(excess)
-    rows = (*LAG_ROWS, *(LAG_ROWS[-1],) * octaves)[:octaves]
-    lags = [max(1, min(r // band_rows, bands // 3)) for r in rows]
-    common = {lag: _octave_means(spectrum[lag:], spectrum[:-lag])[0] for lag in set(lags)}
     share = np.array([common[lag][j] for j, lag in enumerate(lags)])
     share = np.divide(share, excess, out=np.zeros_like(excess), where=excess > TINY)
     by_smoothing = np.exp(-((np.array(lags) / sigma) ** 2) / 4)
-    reach = np.minimum(np.array(lags) * band_rows / np.array(rows), 1)
+    reach = np.minimum(np.array(lags) * BAND_ROWS / np.array(_lag_rows(len(lags))), 1)
     return np.clip((share - by_smoothing) / (1 - by_smoothing), -1, 1), reach
 
 

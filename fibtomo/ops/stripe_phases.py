@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import is_cupy, like, namespace, to_host
+from fibtomo.backend.array import like, namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.ops.grey_valleys import valleys
 from fibtomo.ops.slow_change import slow_change
 from fibtomo.ops.stripe_frame import BAND_ROWS, loops, rows_of_bands
@@ -160,13 +161,7 @@ def follows_phases(bands: Array, count: Array) -> bool:
 
 
 def _loops(a: Array) -> ModuleType:
-    if is_cupy(a):
-        from fibtomo.ops import _phase_arrays
-
-        return _phase_arrays
-    from fibtomo.ops import _phase_kernels
-
-    return _phase_kernels
+    return twin(__package__, "phase", like=a)
 
 
 def _row_step(u: Array) -> int:
@@ -180,7 +175,7 @@ def _labels(u: Array, spans: Array, bands: Array, depth: float) -> tuple[Array, 
         smooth = _loops(u).smoothed(u, bands, BAND_ROWS, like(u, half_gaussian(sigma)[0]))
         part = to_host(smooth[::every])
         steep = (part[:, 2:] - part[:, :-2]) ** 2
-        inside = to_host(spans)[::every]
+        inside = to_host(spans[::every])
         x = np.arange(1, part.shape[1] - 1)
         known = (x > inside[:, :1]) & (x < inside[:, 1:] - 1)
         if not known.any():
@@ -208,37 +203,35 @@ class _Residuals:
         cls, u: Array, labels: Array, phases: int, bands: Array, gain: Float, width_px: float
     ) -> "_Residuals | None":
         """Sums over the bands of `u`, outliers and the slow change of each phase over the plane left out."""
-        over = _loops(u)
+        xp, over = namespace(u), _loops(u)
         every = _row_step(u)
         rows = np.arange(0, len(u), every) // BAND_ROWS
         label = to_host(labels[::every])
         members = [label == k for k in range(phases)]
         if not all(np.count_nonzero(m) >= FEWEST for m in members):
             return None
-        sample = to_host(u[::every]) - to_host(bands)[rows]
+        sample = to_host(u[::every] - bands[like(u, rows)])
         grey = np.array([np.median(sample[m]) for m in members], dtype=np.float32)
         gap = float(np.diff(grey).min())
         g, centre = like(u, gain.astype(np.float32)), like(u, grey)
         wide = like(u, np.full(phases, gap, np.float32))
         cell = max(BAND_ROWS, -(-u.shape[1] // 64))
-        cells = (to_host(a) for a in over.cell_sums(u, labels, bands, g, centre, wide, BAND_ROWS, cell))
-        known = to_host(bands)
-        starts = np.arange(0, known.shape[1], cell)
-        stripes = np.add.reduceat(known, starts, axis=1) / np.diff(np.append(starts, known.shape[1]))
-        slow = slow_change(*cells, stripes, cell, SLOW_WIDTHS * width_px, u.shape[1])
-        off = [sample[m] - grey[k] - slow[k][rows][m] for k, m in enumerate(members)]
+        cells = to_host(xp.stack(over.cell_sums(u, labels, bands, g, centre, wide, BAND_ROWS, cell)))
+        stripes = to_host(over.cell_means(bands, cell))
+        slow = slow_change(*cells, stripes, cell, SLOW_WIDTHS * width_px, u)
+        shade = to_host(slow[:, like(u, rows)])
+        off = [sample[m] - grey[k] - shade[k][m] for k, m in enumerate(members)]
         sigma = np.array([1.4826 * np.median(np.abs(o - np.median(o))) for o in off])
         if not sigma.any():
             sigma[:] = LEAST_SIGMA * gap
         cut = np.maximum(CUT * sigma, CUT_SHARE * gap).astype(np.float32)
-        count, total = over.class_sums(u, labels, bands, g, centre, like(u, cut), like(u, slow), BAND_ROWS)
+        count, total = over.class_sums(u, labels, bands, g, centre, like(u, cut), slow, BAND_ROWS)
         return cls(count, total, grey.astype(np.float64), sigma)
 
     def gains(self, bands: Array) -> Float:
         """How strongly each phase shows the stripes `bands`, mean 1; all 1 where that cannot be told."""
-        square = to_host((self.count * bands**2).sum(axis=(1, 2))).astype(np.float64)
-        common = to_host((self.total * bands).sum(axis=(1, 2))).astype(np.float64)
-        pixels = to_host(self.count.sum(axis=(1, 2))).astype(np.float64)
+        sums = [a.sum(axis=(1, 2)) for a in (self.count * bands**2, self.total * bands, self.count)]
+        square, common, pixels = to_host(namespace(bands).stack(sums)).astype(np.float64)
         told = square > 0
         if told.sum() < 2:
             return np.ones(len(square))

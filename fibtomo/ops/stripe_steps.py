@@ -46,10 +46,10 @@ class Gradients:
         """
         ny, nx = self.gx.shape
         every = max(3, round((ny * nx / VARIANCE_SAMPLES) ** 0.5))
-        gx, gy = to_host(self.gx[::every, ::every]), to_host(self.gy[::every, ::every])
+        gx, gy = self.gx[::every, ::every], self.gy[::every, ::every]
         if stripe is not None:
-            gx = gx - to_host(stripe[:, ::every])[np.arange(0, ny, every) // BAND_ROWS]
-        square = gx**2 + gy**2
+            gx = gx - stripe[:, ::every][like(gx, np.arange(0, ny, every) // BAND_ROWS)]
+        square = to_host(gx**2 + gy**2)
         square = square[square > 0] if square.any() else square  # nothing varies where the detector clips
         variance = float(np.median(square)) / 1.3863
         for _ in range(4):

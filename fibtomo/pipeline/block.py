@@ -1,8 +1,7 @@
 """One block: read a slab with its halo, run the section's stages, measure, write whole shards, sign it off."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,19 +9,20 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_dtype, to_host
-from fibtomo.backend.device import on_device, upload
+from fibtomo.backend.lane import Way, way_over
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import DeviceMemoryError
 from fibtomo.io.zarr_store import write_slab
+from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.ledger import Ledger, read_table, write_table
 from fibtomo.pipeline.plan import Halo, halo_of
 from fibtomo.pipeline.sections import Section
 
-_GPU_LOCK = threading.Lock()
 NOTES = "notes/"
 _Noted = list[tuple[str, int, Table]]  # role, first slice, arrays over slices
 
@@ -93,31 +93,61 @@ class _Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
 
 
+@dataclass
+class _Course:
+    """A block under way: the device it goes over, the time it takes, the tables it reads and what it notes."""
+
+    way: Way
+    clock: _Clock
+    tables: dict[str, Table]
+    noted: _Noted
+
+    @contextmanager
+    def computing(self, name: str) -> Iterator[None]:
+        """Compute on the device, and let `name` have the time."""
+        with self.way.working(), self.clock(name):
+            yield
+            self.way.settle()
+
+    def read(self, source: SliceSource, z0: int, z1: int) -> Any:
+        """Slices [z0, z1) on the device."""
+        with self.clock("read"):
+            block = source.read(z0, z1)
+        if not self.way.remote:
+            return block
+        with self.clock("upload"):
+            return self.way.upload(block)
+
+
 def run_block(job: SectionJob, z0: int) -> int:
     """Do block `z0` of a section and sign it off in the ledger; returns the voxels done."""
     ledger = Ledger(job.out_dir)
     clock = _Clock()
     z1 = min(z0 + job.slab, job.out.shape[0])
-    halo = halo_of(job.section, job.out)
     tables = load_tables(ledger, job.roles)
-    with _on_device(job.device):
-        noted: _Noted = []
-        lo, block = _extended(job, z0, z1, halo, tables, clock, noted)
-        partials = _measure(job, block, lo, z0, z1, tables, clock)
-        if job.section.output:
-            core = to_host(block[z0 - lo : z1 - lo])
-            with clock("write"):
-                write_slab(ledger.array_path(job.section.output), z0, core)
+    noted: _Noted = []
+    with way_over(job.device) as way:
+        core, partials = _computed(job, z0, z1, _Course(way, clock, tables, noted))
+    if core is not None:
+        with clock("write"):
+            write_slab(ledger.array_path(job.section.output or ""), z0, core)
     kept = {**partials, **_notes_of(noted, z0, z1), "seconds": clock.seconds}
     write_table(ledger.block_path(job.key, z0), kept)
     return (z1 - z0) * job.out.shape[1] * job.out.shape[2]
 
 
-@contextmanager
-def _on_device(device: str) -> Iterator[None]:
-    """Only one block at a time holds a GPU; on the CPU nothing is needed."""
-    with nullcontext() if device == "cpu" else _GPU_LOCK, on_device(device):
-        yield
+def _computed(job: SectionJob, z0: int, z1: int, course: _Course) -> tuple[NDArray[Any] | None, Table]:
+    """What is to be written of [z0, z1), on the host, and what was measured; nothing of it stays on the device."""
+    lo, block = _extended(job, z0, z1, halo_of(job.section, job.out), course)
+    partials = _measure(job, block, lo, z0, z1, course)
+    if not job.section.output:
+        return None, partials
+    with course.way.working():
+        core = namespace(block).ascontiguousarray(block[z0 - lo : z1 - lo])
+    if not course.way.remote:
+        return core, partials
+    with course.clock("download"):
+        return course.way.download(core), partials
 
 
 def _notes_of(noted: _Noted, z0: int, z1: int) -> Table:
@@ -129,76 +159,89 @@ def _notes_of(noted: _Noted, z0: int, z1: int) -> Table:
     return {key: np.concatenate(parts) for key, parts in pieces.items()}
 
 
-def _extended(
-    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
-) -> tuple[int, Any]:
+def _extended(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> tuple[int, Any]:
     """Return the block for [z0, z1) widened by the measures' halo, in the stored type, and its first slice."""
     n = job.out.shape[0]
     lo, hi = max(0, z0 - halo.measure[0]), min(n, z1 + halo.measure[1])
-    block = _chain(job, lo, hi, halo, tables, clock, noted)
-    return lo, to_dtype(block, job.out.dtype)
+    return lo, _chain(job, lo, hi, halo, course)
 
 
-def _chain(
-    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
-) -> Any:
-    """Run the local stages for [z0, z1); where memory runs out, in two halves."""
-    before = len(noted)
+def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> Any:
+    """Run the local stages for [z0, z1), up to the stored type; where memory runs out, in two halves."""
+    before = len(course.noted)
     try:
-        return _chain_once(job, z0, z1, halo, tables, clock, noted)
+        return _chain_once(job, z0, z1, halo, course)
     except MemoryError:
         if z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local):
-            raise DeviceMemoryError(
-                f"slice {z0} of section '{job.section.title}' does not fit into memory: lower --workers"
-            ) from None
-    del noted[before:]
+            raise _too_large(job, z0) from None
+    del course.noted[before:]
+    course.way.trim()
     middle = (z0 + z1) // 2
-    parts = [_chain(job, a, b, halo, tables, clock, noted) for a, b in ((z0, middle), (middle, z1))]
-    return namespace(parts[0]).concatenate(parts)
+    parts = [_chain(job, a, b, halo, course) for a, b in ((z0, middle), (middle, z1))]
+    with course.way.working():
+        return namespace(parts[0]).concatenate(parts)
 
 
-def _chain_once(
-    job: SectionJob, z0: int, z1: int, halo: Halo, tables: dict[str, Table], clock: _Clock, noted: _Noted
-) -> Any:
+def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> Any:
     section, n = job.section, job.out.shape[0]
     lo, hi = max(0, z0 - halo.local[0]), min(n, z1 + halo.local[1])
-    spec = job.source.spec
+    spec, tables = job.source.spec, course.tables
     if section.warp is None:
-        with clock("read"):
-            block = upload(job.source.read(lo, hi), job.device)
+        block = course.read(job.source, lo, hi)
     else:
         stage, params = section.warp.stage, section.warp.params
         ctx = StageContext(spec, 0, (0, 0), tables, job.calibration, job.out, (lo, hi))
         a, b = stage.source_range(params, ctx) if stage.source_range else (0, spec.shape[0])
-        with clock("read"):
-            source = upload(job.source.read(a, b), job.device)
+        source = course.read(job.source, a, b)
         ctx = StageContext(spec, a, (0, b - a), tables, job.calibration, job.out, (lo, hi))
-        with clock(section.warp.name):
+        with course.computing(section.warp.name):
             block = stage.apply(source, params, ctx) if stage.apply else source
         spec = job.out
     for call, role in zip(section.local, section.notes, strict=True):
         ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
-        with clock(call.name):
+        with course.computing(call.name):
             block = call.stage.apply(block, call.params, ctx) if call.stage.apply else block
+            notes = {name: to_host(v)[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}
         if role:
-            noted.append((role, z0, {name: to_host(v)[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}))
-    return block[z0 - lo : z1 - lo]
+            course.noted.append((role, z0, notes))
+    with course.way.working():
+        return to_dtype(block[z0 - lo : z1 - lo], job.out.dtype)
 
 
-def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, tables: dict[str, Table], clock: _Clock) -> Table:
-    """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/name"."""
+def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, course: _Course) -> Table:
+    """Let every REDUCE stage look at its own halo around [z0, z1); keys are "index/part/name"."""
     partials: Table = {}
-    n = job.out.shape[0]
     for index, call in enumerate(job.section.measures):
-        before, after = call.stage.needs(call.params, job.out).measure_halo
-        a, b = max(0, z0 - before), min(n, z1 + after)
-        ctx = StageContext(job.out, a, (z0 - a, z1 - a), tables, job.calibration)
-        if call.stage.measure is None or call.stage.kind is Kind.WARP:
+        if call.stage.kind is Kind.WARP:
             continue
-        with clock(call.name):
-            partial = call.stage.measure(block[a - lo : b - lo], call.params, ctx)
-        partials.update({f"{index}/{key}": value for key, value in partial.items()})
+        for part, partial in enumerate(_measured(job, call, block, lo, z0, z1, course)):
+            partials.update({f"{index}/{part}/{key}": value for key, value in partial.items()})
     return partials
+
+
+def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int, course: _Course) -> list[Table]:
+    """What a stage measures of [z0, z1); where memory runs out, of its halves."""
+    stage, n = call.stage, job.out.shape[0]
+    before, after = stage.needs(call.params, job.out).measure_halo
+    a, b = max(0, z0 - before), min(n, z1 + after)
+    ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
+    try:
+        with course.computing(call.name):
+            return [stage.measure(block[a - lo : b - lo], call.params, ctx)] if stage.measure else []
+    except MemoryError:
+        if z1 - z0 < 2 or stage.apply is not None:
+            raise _too_large(job, z0) from None
+    course.way.trim()
+    middle = (z0 + z1) // 2
+    halves = ((z0, middle), (middle, z1))
+    return [p for start, stop in halves for p in _measured(job, call, block, lo, start, stop, course)]
+
+
+def _too_large(job: SectionJob, z0: int) -> DeviceMemoryError:
+    way_out = "lower --workers" if job.device == "cpu" else "take --device cpu"
+    return DeviceMemoryError(
+        f"slice {z0} of section '{job.section.title}' does not fit into the memory of {job.device}: {way_out}"
+    )
 
 
 def combine_section(job: SectionJob) -> dict[str, Table]:
@@ -208,8 +251,7 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
     tables = load_tables(ledger, job.roles)
     made: dict[str, Table] = {}
     for index, call in enumerate(job.section.measures):
-        prefix = f"{index}/"
-        partials = [{k[len(prefix) :]: v for k, v in b.items() if k.startswith(prefix)} for b in blocks]
+        partials = [part for block in blocks for part in _parts_of(block, index)]
         stage = call.stage
         if stage.combine is None or stage.produces is None:
             continue
@@ -220,6 +262,17 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
         _, role, name = key.split("/")
         made[role][name] = np.concatenate([b[key] for b in blocks])
     return made
+
+
+def _parts_of(block: Table, index: int) -> list[Table]:
+    """What measure `index` found in a block: one table, or several in z order."""
+    parts: dict[int, Table] = {}
+    for key, value in block.items():
+        measure, _, rest = key.partition("/")
+        if measure == str(index):
+            part, _, name = rest.partition("/")
+            parts.setdefault(int(part), {})[name] = value
+    return [parts[k] for k in sorted(parts)]
 
 
 def seconds_of(job: SectionJob) -> dict[str, float]:

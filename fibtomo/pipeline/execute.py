@@ -21,13 +21,14 @@ from fibtomo.core.volume import Table
 from fibtomo.errors import CalibrationError, InputError
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.curtain_notes import kept_curtains
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
 from fibtomo.pipeline.report_data import CALIBRATION, input_record, kept_tables
-from fibtomo.pipeline.scheduler import check_scheduler, run_tasks
+from fibtomo.pipeline.scheduler import answering, run_tasks
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
 DEFAULT_BUDGET = 3 << 29
@@ -44,9 +45,11 @@ class RunOptions:
     device_name
         For the record.
     scheduler
-        Address of a Dask scheduler; ``None`` uses threads.
+        Address of a Dask scheduler, or "gpus" for one worker on each card of this machine; ``None`` uses threads.
     workers, budget
-        Blocks at a time, and the bytes they may take together.
+        Blocks at a time, and the bytes they may take together where they are computed.
+    host_budget
+        Bytes of main memory that blocks may take before and after a CUDA device.
     resume, overwrite, keep_work
         Go on with an unfinished run; replace a finished one; keep intermediate arrays.
     command
@@ -58,10 +61,16 @@ class RunOptions:
     scheduler: str | None = None
     workers: int = 2
     budget: float = DEFAULT_BUDGET
+    host_budget: float = float("inf")
     resume: bool = True
     overwrite: bool = False
     keep_work: bool = False
     command: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """For the planner."""
+        return Machine(self.budget, self.workers, self.device != "cpu", self.host_budget)
 
 
 @dataclass
@@ -119,7 +128,7 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
             break
         if call.stage.check is not None:
             call.stage.check(call.params, source.spec)
-    return make_plan(config, source.spec, source.calibration, options.budget, options.workers)
+    return make_plan(config, source.spec, source.calibration, options.machine)
 
 
 def _shear_from_images(config: PipelineConfig) -> bool:
@@ -157,9 +166,9 @@ def execute(
     watcher: Observer = observer or SilentObserver()
     preflight(config, source, options)
     files = _files(config)
-    check_scheduler(options.scheduler)
     use_fast_codecs()
-    with locked(out):
+    with answering(options.scheduler) as scheduler, locked(out):
+        options = replace(options, scheduler=scheduler)
         ledger = Ledger(out)
         record = {
             "input": source.fingerprint(),
@@ -212,7 +221,7 @@ def _calibration_record(source: SliceSource) -> dict[str, Any]:
 def _run_sections(state: RunState, observer: Observer) -> None:
     sections = build_sections(state.config)
     source, options = state.source, state.options
-    resolver = Resolver(sections, source.spec, source.calibration, options.budget, options.workers)
+    resolver = Resolver(sections, source.spec, source.calibration, options.machine)
     noted = state.ledger.noted("slabs") or {}
     resolver.slabs.update({int(grid): int(slab) for grid, slab in noted.items()})
     sources: dict[str, SliceSource] = {INPUT: source}
@@ -277,6 +286,7 @@ def _run_section(state: RunState, job: SectionJob, workers: int, observer: Obser
         scheduler=state.options.scheduler,
         workers=workers,
         observer=observer,
+        device=job.device,
     )
     roles = [c.stage.produces for c in job.section.measures if c.stage.produces]
     roles += [role for role in job.section.notes if role]

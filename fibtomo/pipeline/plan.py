@@ -10,11 +10,11 @@ import numpy as np
 from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.stage import Needs, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec, value_range_of
-from fibtomo.errors import DeviceMemoryError, InputError
+from fibtomo.errors import InputError
+from fibtomo.pipeline.budget import Machine, Memory, slab_thickness
 from fibtomo.pipeline.config import Call, PipelineConfig
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
-MAX_SLAB = 64
 WARP_SLICES = 8
 """Source slices around a target slice that a resample is at least thought to need."""
 LABEL_DTYPES = {"phases": "uint8", "objects": "uint32"}
@@ -66,33 +66,6 @@ def spec_after(call: Call, ctx: StageContext) -> VolumeSpec:
     return spec.with_(kind=stage.makes, dtype=dtype, value_range=value_range_of(dtype))
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What one slab of a section takes.
-
-    Attributes
-    ----------
-    per_slice
-        Bytes that stay for each slice of the slab, halo included: what was read, and what will be written.
-    fixed
-        Bytes that do not grow with the slab.
-    halo
-        Slices before and after.
-    stages
-        (bytes per slice, halo slices) of the temporaries of each stage; they come one after another.
-    """
-
-    per_slice: float
-    fixed: float
-    halo: tuple[int, int]
-    stages: tuple[tuple[float, int], ...] = ()
-
-    def bytes_for(self, slab: int) -> float:
-        """Peak bytes for a slab of `slab` slices."""
-        temporary = max((each * (slab + halo) for each, halo in self.stages), default=0.0)
-        return self.fixed + self.per_slice * (slab + sum(self.halo)) + temporary
-
-
 def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slices: int = WARP_SLICES) -> Memory:
     """Model the peak memory of one slab: input, output buffer, and the hungriest of its stages.
 
@@ -109,44 +82,9 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slic
     written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
     kept = (4.0 * floating + written) * voxels
     ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
-    fixed = float(source_slices * source.slice_bytes) if section.warp else 0.0
+    fixed = max(needs_of(c, out).fixed_bytes for c in (*changing, *section.measures))
+    fixed += float(source_slices * source.slice_bytes) if section.warp else 0.0
     return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages))
-
-
-def at_once(memory: Memory, slab: int, budget: float, workers: int) -> int:
-    """Slabs of a section that may be under way together within `budget` bytes; 0 if not even one fits."""
-    return min(workers, int(budget // memory.bytes_for(slab)))
-
-
-def slab_thickness(
-    needs: list[Memory], n_slices: int, budget: float, workers: int, name: str, way_out: str = "raise --memory"
-) -> int:
-    """Slices per slab on one grid: the power of two with which its sections together finish first.
-
-    Thin slabs read and compute their halos over and over; thick ones leave workers idle for want of memory.
-
-    Raises
-    ------
-    DeviceMemoryError
-        Not even one slice with its halo fits.
-    """
-    best, least = 0, float("inf")
-    slab = 1
-    while slab <= MAX_SLAB and slab < 2 * n_slices:
-        together = [min(at_once(m, slab, budget, workers), -(-n_slices // slab)) for m in needs]
-        if min(together) >= 1:
-            cost = sum((1 + sum(m.halo) / slab) / w for m, w in zip(needs, together, strict=True))
-            if cost <= least:
-                best, least = slab, cost
-        slab *= 2
-    if best:
-        return best
-    worst = max(m.bytes_for(1) for m in needs)
-    raise DeviceMemoryError(
-        f"one slice of {name} with its neighbours needs {worst / 2**20:.0f} MiB, "
-        f"the budget is {budget / 2**20:.0f} MiB: {way_out}",
-        needed_bytes=worst,
-    )
 
 
 @dataclass(frozen=True)
@@ -172,8 +110,7 @@ class Plan:
     """All sections of a run as far as they are known before it."""
 
     sections: tuple[PlannedSection, ...]
-    budget: float
-    workers: int
+    machine: Machine
 
     @property
     def stored_bytes(self) -> float:
@@ -184,13 +121,10 @@ class Plan:
 class Resolver:
     """Gives specs and slabs to sections, grid by grid, as tables become known."""
 
-    def __init__(
-        self, sections: list[Section], raw: VolumeSpec, calibration: Calibration, budget: float, workers: int
-    ) -> None:
+    def __init__(self, sections: list[Section], raw: VolumeSpec, calibration: Calibration, machine: Machine) -> None:
         self.sections = sections
         self.calibration = calibration
-        self.budget = budget
-        self.workers = workers
+        self.machine = machine
         self.specs: dict[str, VolumeSpec] = {INPUT: raw}
         self.slabs: dict[int, int] = {}
 
@@ -206,8 +140,9 @@ class Resolver:
             self.slabs[section.grid] = self._slab(section, out, tables)
         memory = memory_of(section, source, out, self._source_slices(section, source, out, tables))
         slab = self.slabs[section.grid]
-        workers = max(1, at_once(memory, slab, self.budget, self.workers))
-        return PlannedSection(section, source, out, slab, memory.halo, workers, workers * memory.bytes_for(slab))
+        workers = max(1, self.machine.at_once(memory, slab))
+        peak = self.machine.peak_bytes(memory, slab, workers)
+        return PlannedSection(section, source, out, slab, memory.halo, workers, peak)
 
     def _slab(self, first: Section, out: VolumeSpec, tables: dict[str, Table]) -> int:
         """All sections of a grid share one slab, so that labels of one pass fit the blocks of the next."""
@@ -230,7 +165,7 @@ class Resolver:
             frame = "the reconstruction"
         hungriest = max(range(len(needs)), key=lambda k: needs[k].bytes_for(1))
         name = f"{frame} ({titles[hungriest]})"
-        return slab_thickness(needs, out.shape[0], self.budget, self.workers, name, way_out)
+        return slab_thickness(needs, out.shape[0], self.machine, name, way_out)
 
     def _source_slices(self, section: Section, source: VolumeSpec, out: VolumeSpec, tables: dict[str, Table]) -> int:
         """Most source slices that a resample reads for one target slice, looked at here and there."""
@@ -278,13 +213,13 @@ def _less_across(warp: Call, read: int) -> str:
     return f"every slice of it lies across {read} of the stack: --set {warp.name}.axes=specimen; or "
 
 
-def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, budget: float, workers: int) -> Plan:
+def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, machine: Machine) -> Plan:
     """Plan a whole run as if the slices moved only as the geometry says; the run itself uses the same functions."""
     sections = build_sections(config)
-    resolver = Resolver(sections, raw, calibration, budget, workers)
+    resolver = Resolver(sections, raw, calibration, machine)
     with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)
     tables: dict[str, Table] = {}
     if with_drift:
         geometry = resolve_geometry(calibration, shear_from_images=True)
         tables["drift"] = {"shifts_px": geometry.expected_shifts_px(raw.shape[0]), "bad_slices": []}
-    return Plan(tuple(resolver.resolve(s, tables) for s in sections), budget, workers)
+    return Plan(tuple(resolver.resolve(s, tables) for s in sections), machine)

@@ -11,8 +11,9 @@ from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.errors import InputError
+from fibtomo.pipeline.budget import Machine, Memory, slab_thickness
 from fibtomo.pipeline.config import Call
-from fibtomo.pipeline.plan import Memory, at_once, needs_of, slab_thickness, spec_after
+from fibtomo.pipeline.plan import needs_of, spec_after
 from fibtomo.pipeline.sections import free_role
 
 
@@ -117,7 +118,8 @@ def reduce_over(source: SliceSource, call: Call, *, budget: float, workers: int)
     before, after = needs.measure_halo
     voxels = float(spec.shape[1] * spec.shape[2])
     memory = Memory((needs.bytes_per_voxel + np.dtype(spec.dtype).itemsize) * voxels, 0.0, needs.measure_halo)
-    slab = slab_thickness([memory], spec.shape[0], budget, workers, "the volume")
+    machine = Machine(budget, workers)
+    slab = slab_thickness([memory], spec.shape[0], machine, "the volume")
 
     def one(z0: int) -> Table:
         z1 = min(spec.shape[0], z0 + slab)
@@ -126,6 +128,6 @@ def reduce_over(source: SliceSource, call: Call, *, budget: float, workers: int)
         partial: Table = stage.measure(source.read(a, b), call.params, ctx) if stage.measure else {}
         return partial
 
-    with ThreadPoolExecutor(at_once(memory, slab, budget, workers)) as pool:
+    with ThreadPoolExecutor(machine.at_once(memory, slab)) as pool:
         partials = list(pool.map(one, range(0, spec.shape[0], slab)))
     return stage.combine(partials, call.params, StageContext(spec, 0, (0, spec.shape[0]), {}, source.calibration))

@@ -1,11 +1,17 @@
 """Running many independent blocks with Dask: threads here, or any Dask scheduler by address."""
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fibtomo.errors import BackendUnavailableError, CancelledError
 from fibtomo.pipeline.progress import Observer
+
+EVERY_CARD = "gpus"
+"""Scheduler that is started for a run, with one worker on each card of this machine."""
+THREADS_OF_A_CARD = 5
+"""Blocks under way with a card: one read, one sent, one computed, one fetched, one written."""
 
 
 def run_tasks(
@@ -15,6 +21,7 @@ def run_tasks(
     scheduler: str | None,
     workers: int,
     observer: Observer,
+    device: str = "cpu",
 ) -> None:
     """Call `function` on every item; each returns the voxels it did, which go to the observer.
 
@@ -30,6 +37,9 @@ def run_tasks(
         Threads in this process.
     observer
         Is told of every finished task and may cancel.
+    device
+        "cpu" or "cuda:N". Workers of a cluster that declare the resource GPU get one task for each they have; it is
+        their own device N that is meant, as dask-cuda arranges.
 
     Raises
     ------
@@ -44,7 +54,7 @@ def run_tasks(
     if scheduler is None or scheduler == "synchronous":
         _run_here(function, todo, 1 if scheduler else workers, observer)
     else:
-        _run_there(function, todo, scheduler, observer)
+        _run_there(function, todo, scheduler, observer, device)
 
 
 def _run_here(function: Callable[[Any], int], todo: list[Any], workers: int, observer: Observer) -> None:
@@ -68,16 +78,35 @@ def _run_here(function: Callable[[Any], int], todo: list[Any], workers: int, obs
         compute(*tasks, scheduler=name, num_workers=workers, optimize_graph=False)
 
 
-def check_scheduler(scheduler: str | None) -> None:
-    """Make sure that the scheduler answers, before anything is written.
+@contextmanager
+def answering(scheduler: str | None) -> Iterator[str | None]:
+    """Make sure that the scheduler answers, before anything is written; yields what `run_tasks` takes.
+
+    "gpus" starts a cluster with one worker on each card, and ends it.
 
     Raises
     ------
     BackendUnavailableError
-        It does not, or ``distributed`` is not installed.
+        The scheduler does not answer, or a package is not installed.
     """
-    if scheduler not in (None, "synchronous"):
+    if scheduler in (None, "synchronous"):
+        yield scheduler
+    elif scheduler == EVERY_CARD:
+        with _cluster_of_cards() as cluster:
+            yield cluster.scheduler_address
+    else:
         _connect(scheduler).close()
+        yield scheduler
+
+
+def _cluster_of_cards() -> Any:
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        raise BackendUnavailableError(
+            "--scheduler gpus needs the package dask-cuda: pip install dask-cuda, or take one card with --device cuda:N"
+        ) from None
+    return LocalCUDACluster(threads_per_worker=THREADS_OF_A_CARD, dashboard_address=None)
 
 
 def _connect(address: str) -> Any:
@@ -93,11 +122,13 @@ def _connect(address: str) -> Any:
         raise BackendUnavailableError(f"no Dask scheduler answers at {address}: {error}") from None
 
 
-def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, observer: Observer) -> None:
+def _run_there(function: Callable[[Any], int], todo: list[Any], address: str, observer: Observer, device: str) -> None:
     with _connect(address) as client:
         from distributed import as_completed
 
-        futures = client.map(function, todo, pure=False)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        one_each = device != "cpu" and any("GPU" in w.get("resources", {}) for w in workers)
+        futures = client.map(function, todo, pure=False, resources={"GPU": 1} if one_each else None)
         try:
             for future in as_completed(futures, loop=client.loop):
                 observer.advance(future.result())

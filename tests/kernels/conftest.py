@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import cuda_on_host
 import pytest
+from resources import nvrtc_of
 
 
 def require(obstacle: str | None) -> None:
@@ -33,9 +34,6 @@ def harness() -> None:
 def nvrtc():
     """cupy's own binding of the compiler that makes kernels on a user's machine."""
     try:
-        from cupy_backends.cuda.libs import nvrtc
-
-        nvrtc.getVersion()
+        return nvrtc_of()
     except (ImportError, RuntimeError) as error:
         require(f"compiling kernels needs cupy and NVRTC ({error})")
-    return nvrtc

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fibtomo.core.drift import Drift
+from fibtomo.core.stage import get_stage
 from fibtomo.core.volume import Calibration, Sourced, Table, VolumeSpec
 
 SHAPE = (19, 40, 56)
@@ -52,3 +53,14 @@ def tables_for(roles: tuple[str, ...]) -> dict[str, Table]:
     """Tables that a stage requires of earlier ones."""
     drift = Drift(np.random.default_rng(2).normal(0, 0.2, (SHAPE[0], 2)), bad_slices=[5])
     return {role: {"drift": drift.to_table()}[role] for role in roles}
+
+
+def params_of(name: str, tmp_path):
+    """Parameters with which a stage is tried: its defaults, where it has them."""
+    stage = get_stage(name)
+    if name == "drift.import":
+        path = tmp_path / "drift.csv"
+        rows = "\n".join(f"{k},{0.1 * k},{-0.2 * k}" for k in range(SHAPE[0]))
+        path.write_text("slice,dy_px,dx_px\n" + rows + "\n")
+        return stage.params(path=str(path))
+    return stage.params(**({"levels": [120.0]} if name == "segment.threshold" else {}))

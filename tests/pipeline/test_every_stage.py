@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from stage_fixtures import CALIBRATION, array_for, spec_for, tables_for
+from stage_fixtures import CALIBRATION, array_for, params_of, spec_for, tables_for
 
 from fibtomo.backend.array import to_dtype
 from fibtomo.core.source import ArraySource
 from fibtomo.core.stage import Kind, StageContext, get_stage, stage_names
 from fibtomo.io.zarr_store import ZarrSource, create_array
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import Call, PipelineConfig, parse_pipeline
 from fibtomo.pipeline.ledger import Ledger, write_table
 from fibtomo.pipeline.plan import Resolver
@@ -16,17 +17,6 @@ from fibtomo.pipeline.sections import build_sections
 
 NAMES = stage_names()
 SLABS = (2, 7, 64)
-EXTRA = {"drift.import": None, "segment.threshold": {"levels": [120.0]}}
-
-
-def params_of(name: str, tmp_path):
-    stage = get_stage(name)
-    if name == "drift.import":
-        path = tmp_path / "drift.csv"
-        rows = "\n".join(f"{k},{0.1 * k},{-0.2 * k}" for k in range(spec_for("grey").shape[0]))
-        path.write_text("slice,dy_px,dx_px\n" + rows + "\n")
-        return stage.params(path=str(path))
-    return stage.params(**(EXTRA.get(name) or {}))
 
 
 def run_chunked(name, slab, tmp_path):
@@ -40,7 +30,7 @@ def run_chunked(name, slab, tmp_path):
     for role, table in tables.items():
         write_table(ledger.table_path(role), table)
     sections = _sections(config, stage.consumes, set(tables))
-    resolver = Resolver(sections, source.spec, CALIBRATION, 1e12, 1)
+    resolver = Resolver(sections, source.spec, CALIBRATION, Machine(1e12, 1))
     resolver.slabs.update({0: slab, 1: slab})
     sources = {"input": source}
     for section in sections:

@@ -6,8 +6,9 @@ from stage_fixtures import CALIBRATION
 
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import CalibrationError, DeviceMemoryError, PipelineError
+from fibtomo.pipeline.budget import Machine, Memory, slab_thickness
 from fibtomo.pipeline.config import load_pipeline, parse_pipeline
-from fibtomo.pipeline.plan import Memory, at_once, halo_of, make_plan, slab_thickness
+from fibtomo.pipeline.plan import halo_of, make_plan
 from fibtomo.pipeline.sections import build_sections
 
 RAW = VolumeSpec((200, 1024, 1024), "uint8", (10.0, 5.0, 5.0))
@@ -65,25 +66,25 @@ def test_what_cannot_be_planned_is_refused(names, word):
 
 def test_slab_fits_the_budget():
     memory = Memory(per_slice=10e6, fixed=0.0, halo=(2, 2))
-    slab = slab_thickness([memory], 1000, 1e9, 2, "x")
+    slab = slab_thickness([memory], 1000, Machine(1e9, 2), "x")
     assert memory.bytes_for(slab) * 2 <= 1e9
     assert slab & (slab - 1) == 0
 
 
 def test_fewer_blocks_at_once_rather_than_slabs_of_halo():
     memory = Memory(per_slice=100e6, fixed=0.0, halo=(3, 4))
-    slab = slab_thickness([memory], 1000, 2.0e9, 2, "x")
+    slab = slab_thickness([memory], 1000, Machine(2.0e9, 2), "x")
     assert slab == 8
-    assert at_once(memory, slab, 2.0e9, 2) == 1
+    assert Machine(2.0e9, 2).at_once(memory, slab) == 1
 
 
 def test_too_small_a_budget_is_named():
     with pytest.raises(DeviceMemoryError, match="--memory"):
-        slab_thickness([Memory(1e9, 0.0, (1, 1))], 100, 1e9, 2, "the raw stack")
+        slab_thickness([Memory(1e9, 0.0, (1, 1))], 100, Machine(1e9, 2), "the raw stack")
 
 
 def test_plan_of_the_default_pipeline():
-    plan = make_plan(load_pipeline("default"), RAW, CALIBRATION, 1 << 30, 2)
+    plan = make_plan(load_pipeline("default"), RAW, CALIBRATION, Machine(1 << 30, 2))
     assert all(p.peak_bytes <= (1 << 30) for p in plan.sections)
     slabs = {p.section.grid: {q.slab for q in plan.sections if q.section.grid == p.section.grid} for p in plan.sections}
     assert all(len(s) == 1 for s in slabs.values())
@@ -96,4 +97,4 @@ def test_plan_asks_for_what_it_must_know():
     from fibtomo.core.volume import Calibration
 
     with pytest.raises(CalibrationError, match="--voxel-nm"):
-        make_plan(load_pipeline("default"), RAW, Calibration(), 1 << 30, 2)
+        make_plan(load_pipeline("default"), RAW, Calibration(), Machine(1 << 30, 2))

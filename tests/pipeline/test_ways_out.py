@@ -7,6 +7,7 @@ from stage_fixtures import CALIBRATION
 import fibtomo
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import BackendUnavailableError, DeviceMemoryError, InputError
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import load_pipeline
 from fibtomo.pipeline.plan import make_plan
 
@@ -15,7 +16,7 @@ VOXEL = {"voxel_nm": (10, 5, 5), "column_angle_deg": 52, "tilt_corrected": False
 
 
 def plan(*settings, raw=RAW, budget=1 << 30):
-    return make_plan(load_pipeline("default").with_settings(list(settings)), raw, CALIBRATION, budget, 2)
+    return make_plan(load_pipeline("default").with_settings(list(settings)), raw, CALIBRATION, Machine(budget, 2))
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_phases_that_no_segmentation_makes_are_refused_while_planning(segment, h
 
     def planned(phase):
         text = f"stages:\n- {{use: {segment}}}\n- {{use: {stage}, with: {{phase: {phase}}}}}\n"
-        return make_plan(parse_pipeline(text, "t"), raw, CALIBRATION, 1 << 30, 2)
+        return make_plan(parse_pipeline(text, "t"), raw, CALIBRATION, Machine(1 << 30, 2))
 
     assert planned(highest).sections
     with pytest.raises(InputError, match=rf"no phase {highest + 1}: .* 0 \(darkest\) to {highest}"):

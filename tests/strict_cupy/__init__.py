@@ -74,11 +74,11 @@ def installed(**options: object) -> Iterator[ModuleType]:
     **options
         As of `Card`: bytes of memory, number of devices, how kernels are executed.
     """
-    from fibtomo.backend import device, kernels
+    from fibtomo.backend import device, kernels, lane
 
     names = [n for n in sys.modules if n.partition(".")[0] in {"cupy", "cupyx"}]
     kept = {name: sys.modules.pop(name) for name in names}
-    caches = (device.gpu_status, kernels._compile)
+    caches = (device.gpu_status, kernels._compile, lane._lane)
     modules = _modules()
     sys.modules.update(modules)
     for cache in caches:

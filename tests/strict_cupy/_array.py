@@ -19,10 +19,19 @@ class ndarray:  # noqa: N801 - cupy's name
     """NumPy array that pretends to lie on a card."""
 
     __array_priority__ = 100
-    __slots__ = ("__weakref__", "_host", "_made")
+    __slots__ = ("__weakref__", "_host", "_stamp")
 
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None, order: str = "C"):
         _allocate(self, np.full(shape, _poison(np.dtype(dtype)), dtype=dtype, order=order))
+
+    @property
+    def _made(self) -> tuple[Stream, int]:
+        """Stream and tick of the last work on this memory, which views share."""
+        return self._stamp[0]
+
+    @_made.setter
+    def _made(self, made: tuple[Stream, int]) -> None:
+        self._stamp[0] = made
 
     # what is refused
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -49,9 +58,9 @@ class ndarray:  # noqa: N801 - cupy's name
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
-    T = property(lambda self: wrap(self._host.T))
-    real = property(lambda self: wrap(self._host.real))
-    imag = property(lambda self: wrap(self._host.imag))
+    T = property(lambda self: view_of(self, self._host.T))
+    real = property(lambda self: view_of(self, self._host.real))
+    imag = property(lambda self: view_of(self, self._host.imag))
     base = property(lambda self: None if self._host.base is None else self)
 
     def __len__(self) -> int:
@@ -114,7 +123,10 @@ class ndarray:  # noqa: N801 - cupy's name
 
     def __getitem__(self, key: Any) -> "ndarray":
         _refuse_host(key)
-        return result(read(self)[unwrap(key)], self._made)
+        found = self._host[unwrap(key)]
+        if isinstance(found, np.ndarray) and _root(found) is _root(self._host):
+            return view_of(self, found)
+        return result(read(self)[unwrap(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _refuse_host((key, value))
@@ -135,10 +147,28 @@ def _allocate(array: ndarray, host: np.ndarray) -> ndarray:
     if card().guard and host.base is None and host.nbytes:
         from cuda_on_host import guarded
 
-        host = guarded(np.ascontiguousarray(host))
+        host = guarded(host)
     card().keep(host)
-    array._host, array._made = host, current_stream().work()
+    array._host, array._stamp = host, [current_stream().work()]
+    card().traffic_bytes += host.nbytes
+    card().operations += 1
     return array
+
+
+def _root(host: np.ndarray) -> np.ndarray:
+    while isinstance(host.base, np.ndarray):
+        host = host.base
+    return host
+
+
+def view_of(array: ndarray, host: np.ndarray) -> ndarray:
+    """Another look at the same memory: nothing is done on the card for it."""
+    if _root(host) is not _root(array._host):
+        read(array)
+        return wrap(host)
+    found = ndarray.__new__(ndarray)
+    found._host, found._stamp = host, array._stamp
+    return found
 
 
 def wrap(host: np.ndarray) -> ndarray:
@@ -146,7 +176,7 @@ def wrap(host: np.ndarray) -> ndarray:
     return _allocate(ndarray.__new__(ndarray), np.asarray(host))
 
 
-def result(value: Any, made: Any = None) -> Any:
+def result(value: Any) -> Any:
     """Wrap whatever NumPy returned: scalars become arrays without axes, as on a card."""
     if isinstance(value, np.ndarray | np.generic):
         if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
@@ -165,6 +195,7 @@ def read(array: ndarray, stream: Any = None) -> np.ndarray:
     if not here.sees(array._made):
         raise RaceError(f"an array made on stream {array._made[0].number} is used on stream {here.number} unwaited")
     array._made[0].finish(array._made[1])
+    card().traffic_bytes += array.nbytes
     return array._host
 
 
@@ -240,6 +271,8 @@ def _method(name: str) -> Callable[..., Any]:
     def method(self: ndarray, *args: Any, **kwargs: Any) -> Any:
         _refuse_host((args, tuple(kwargs.values())))
         check(self, *args, **kwargs)
+        if name in _VIEWS:
+            return view_of(self, host(self._host, *args, **kwargs))
         out = kwargs.pop("out", None)
         values = {k: unwrap(v) for k, v in kwargs.items() if not (k == "casting" and v is None)}
         made = result(host(read(self), *unwrap(args), **values))
@@ -255,6 +288,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 _IN_PLACE = {"sort", "fill", "put", "partition"}
+_VIEWS = {"reshape", "ravel", "view", "transpose", "swapaxes", "squeeze", "diagonal"}
 for _name in dir(_real.ndarray):
     if not _name.startswith("_") and callable(getattr(np.ndarray, _name, None)) and not hasattr(ndarray, _name):
         setattr(ndarray, _name, _method(_name))

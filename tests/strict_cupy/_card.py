@@ -42,20 +42,24 @@ class Card:
     ----------
     memory_bytes
         What may be alive at a time; more raises cupy's ``OutOfMemoryError``.
-    devices
-        How many there seem to be.
+    devices, capability
+        How many there seem to be, and their compute capability.
     order, check, guard
         Thread order of kernels, whether they are compiled with UBSan, whether arrays end at a guarded page.
     live_bytes, peak_bytes
         Of arrays.
     to_device_bytes, to_host_bytes
         Moved so far.
+    traffic_bytes, operations
+        Read and written on the card by array functions and kernels, each array once a call; and the calls, which are
+        one launch each or more.
     counts
         How often things were done: "launch NAME", "to_host", "sync".
     """
 
     memory_bytes: int = 1 << 40
     devices: int = 1
+    capability: str = "90"
     order: int = 0
     check: bool = False
     guard: bool = False
@@ -63,6 +67,8 @@ class Card:
     peak_bytes: int = 0
     to_device_bytes: int = 0
     to_host_bytes: int = 0
+    traffic_bytes: int = 0
+    operations: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -159,7 +165,7 @@ class Stream:
         """Wait on the host for all work."""
         card().counts["sync"] += 1
         self.finish(self.tick)
-        _host_known()[self.number] = self.tick
+        _host_learns({**self.known, self.number: self.tick})
 
     def record(self, event: "Event | None" = None) -> "Event":
         """Mark this place in the queue."""
@@ -180,7 +186,7 @@ class Stream:
         stream, tick = made
         if stream is self:
             return True
-        return max(self.known.get(stream.number, 0), _host_known().get(stream.number, 0)) >= tick
+        return max(self.known.get(stream.number, 0), _known_to_host.get(stream.number, 0)) >= tick
 
 
 Stream.null = Stream(null=True)
@@ -206,8 +212,7 @@ class Event:
         card().counts["sync"] += 1
         if self.stream is not None:
             self.stream.finish(self.tick)
-            seen = _host_known()
-            seen[self.stream.number] = max(seen.get(self.stream.number, 0), self.tick)
+            _host_learns({**self.known, self.stream.number: self.tick})
 
     @property
     def done(self) -> bool:
@@ -220,9 +225,10 @@ def current_stream() -> Stream:
     return getattr(_here, "stream", Stream.null)
 
 
-_shared: dict[int, int] = {}
+_known_to_host: dict[int, int] = {}
+"""Up to which tick of each stream the host has waited; threads tell each other through locks."""
 
 
-def _host_known() -> dict[int, int]:
-    """Up to which tick of each stream the host has waited; threads tell each other through locks."""
-    return _shared
+def _host_learns(ticks: dict[int, int]) -> None:
+    for number, tick in ticks.items():
+        _known_to_host[number] = max(_known_to_host.get(number, 0), tick)

@@ -44,7 +44,10 @@ class Device:
         """Free and total bytes."""
         return card().memory_bytes - card().live_bytes, card().memory_bytes
 
-    compute_capability = "90"
+    @property
+    def compute_capability(self) -> str:
+        """Digits of the compute capability."""
+        return card().capability
 
 
 def cuda_module() -> ModuleType:
@@ -122,6 +125,7 @@ class Module:
                 if not isinstance(a, ndarray | np.generic):
                     raise TypeError(f"kernel '{name}' was given {type(a).__name__}")
             card().counts[f"launch {name}"] += 1
+            card().operations += 1
             self._host.order = card().order
             launch(grid, block, [read(a) if isinstance(a, ndarray) else a for a in args], shared_mem)
             written(list(args))

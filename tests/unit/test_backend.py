@@ -3,95 +3,64 @@
 import doctest
 import sys
 import threading
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import strict_cupy
 
 from fibtomo.backend import device, kernels, memory, threads
-from fibtomo.backend.device import default_workers, gpu_status, on_device, select_device, upload
+from fibtomo.backend.device import default_workers, device_line, gpu_status, select_device
 from fibtomo.backend.kernels import kernel_source, launch, load_kernel, type_options
 from fibtomo.backend.threads import map_ranges
 from fibtomo.errors import BackendUnavailableError, InputError
 
 
-class CompileException(Exception):  # noqa: N818 - the name cupy gives it
-    pass
-
-
-def fake_cupy(available: bool = True, failure: Exception | None = None, cards: int = 2) -> SimpleNamespace:
-    """What the detector touches of cupy, on a machine with `cards` cards."""
-
-    class Computed:
-        def __mul__(self, _other):
-            if failure is not None:
-                raise failure
-            return self
-
-        def sum(self):
-            return self
-
-        def get(self):
-            return 6
-
-    active = []
-
-    class Scope:
-        def __init__(self, index):
-            self.index = index
-
-        def __enter__(self):
-            active.append(self.index)
-
-        def __exit__(self, *_):
-            active.remove(self.index)
-
-    return SimpleNamespace(
-        active=active,
-        arange=lambda *_, **__: Computed(),
-        asarray=lambda block: ("on card", *active, block),
-        get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 5),
-        RawModule=lambda code, options: SimpleNamespace(code=code, options=options),
-        ndarray=type("ndarray", (), {}),
-        cuda=SimpleNamespace(
-            is_available=lambda: available,
-            compiler=SimpleNamespace(CompileException=CompileException),
-            Device=Scope,
-            runtime=SimpleNamespace(
-                getDeviceCount=lambda: cards,
-                getDevice=lambda: 1,
-                memGetInfo=lambda: (100, 200),
-                getDeviceProperties=lambda index: {"name": f"Card {index}".encode()},
-            ),
-        ),
-    )
-
-
 @pytest.fixture
-def machine(monkeypatch):
-    """Install a stand-in for cupy (or ``None`` for no cupy at all) and forget what was detected before."""
+def card(monkeypatch):
+    """Install the stand-in for cupy with these options, and let it fail where it is asked to."""
+    with ExitStack() as stack:
 
-    def install(cupy):
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        gpu_status.cache_clear()
+        def install(failure: Exception | None = None, **options):
+            cupy = stack.enter_context(strict_cupy.installed(**options))
+            if failure is not None:
+                monkeypatch.setattr(cupy, "arange", raiser(failure), raising=False)
+            return cupy
 
-    yield install
+        yield install
+
+
+def raiser(failure: Exception):
+    def function(*_args, **_options):
+        raise failure
+
+    return function
+
+
+def test_without_cupy_there_is_a_reason_and_a_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
     gpu_status.cache_clear()
-    kernels._compile.cache_clear()
+    check_refusal("cupy cannot be imported")
+    gpu_status.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("cupy", "reason"),
+    ("options", "reason"),
     [
-        (None, "cupy cannot be imported"),
-        (fake_cupy(available=False), "no NVIDIA driver or no CUDA device"),
-        (fake_cupy(failure=RuntimeError("nvrtc not found\nmore")), r"RuntimeError: nvrtc not found\)"),
-        (fake_cupy(failure=CompileException("invalid value for --gpu-architecture")), "gpu-architecture"),
+        ({"devices": 0}, "no NVIDIA driver or no CUDA device"),
+        ({"failure": RuntimeError("nvrtc not found\nmore")}, r"RuntimeError: nvrtc not found\)"),
+        ({"failure": ImportError("libcufft.so is missing")}, r"libcufft.so is missing"),
+        ({"capability": "70"}, r"capability 7.0, which CUDA 13 no longer serves: replace fibtomo\[gpu13\] by"),
     ],
-    ids=["no cupy", "no driver", "no compiler", "old card"],
+    ids=["no driver", "no compiler", "no cuFFT", "old card"],
 )
-def test_a_missing_gpu_has_a_reason_and_a_way_out(machine, cupy, reason):
-    machine(cupy)
+def test_a_missing_gpu_has_a_reason_and_a_way_out(card, options, reason):
+    card(**options)
+    check_refusal(reason)
+
+
+def check_refusal(reason: str):
     usable, why = gpu_status()
     assert not usable
     assert select_device("auto").kind == "cpu"
@@ -104,34 +73,26 @@ def test_a_missing_gpu_has_a_reason_and_a_way_out(machine, cupy, reason):
         load_kernel("resample", SOURCE_T="uint8")
 
 
-def test_a_working_card_is_selected_with_its_memory(machine):
-    machine(fake_cupy())
-    assert gpu_status() == (True, "Card 0")
-    assert select_device("auto") == device.Device("cuda", 0, "Card 0", 105, 200)
-    assert select_device("cuda:1").name == "Card 1"
-    assert str(select_device("cuda:1")).startswith("cuda:1 (Card 1")
+def test_a_working_card_is_selected_with_its_memory(card):
+    cupy = card(devices=2, memory_bytes=3 << 30)
+    kept = cupy.zeros(1 << 20, dtype="uint8")
+    assert gpu_status() == (True, "stand-in 0")
+    found = select_device("auto")
+    assert (found.kind, found.index, found.total_bytes) == ("cuda", 0, 3 << 30)
+    assert found.free_bytes == (3 << 30) - kept.nbytes
+    assert str(select_device("cuda:1")).startswith("cuda:1 (stand-in 1")
+    assert device_line("auto") == str(found)
     with pytest.raises(BackendUnavailableError, match=r"cuda:2.*there are 2"):
         select_device("cuda:2")
 
 
-def test_blocks_go_to_the_asked_device(machine):
-    cupy = fake_cupy()
-    machine(cupy)
-    block = np.zeros(3)
-    with on_device("cpu"):
-        assert upload(block, "cpu") is block
-    with on_device(select_device("cuda:1").label):
-        assert upload(block, "cuda:1") == ("on card", 1, block)
-    assert not cupy.active
-
-
-def test_kernels_are_compiled_once_per_type(machine):
-    machine(fake_cupy())
+def test_kernels_are_compiled_once_per_type_and_device(card):
+    cupy = card(devices=2)
     first = load_kernel("resample", SOURCE_T="uint8")
     assert load_kernel("resample", SOURCE_T=np.uint8) is first
     assert load_kernel("resample", SOURCE_T="uint16") is not first
-    assert first.code == kernel_source("resample")
-    assert "-DSOURCE_T=unsigned char" in first.options
+    with cupy.cuda.Device(1):
+        assert load_kernel("resample", SOURCE_T="uint8") is not first
 
 
 def test_this_machine_has_a_cpu():

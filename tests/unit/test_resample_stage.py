@@ -9,6 +9,7 @@ from fibtomo.core.volume import OUTSIDE, Calibration, Sourced, VolumeSpec
 from fibtomo.core.warp import Warp
 from fibtomo.errors import DeviceMemoryError, InputError
 from fibtomo.ops.segmentation import segment
+from fibtomo.pipeline.budget import Machine
 from fibtomo.pipeline.config import parse_pipeline
 from fibtomo.pipeline.outputs import write_volume_slices
 from fibtomo.pipeline.plan import make_plan
@@ -105,6 +106,6 @@ def test_the_planner_knows_how_many_slices_surface_axes_read():
     text = "stages:\n  - use: geometry.resample\n    with: {{axes: {}}}\n"
     config = {axes: parse_pipeline(text.format(axes), "mine") for axes in ("specimen", "surface")}
     budget = 20 * 2**20
-    assert make_plan(config["specimen"], raw, KNOWN, budget, 1).sections[0].slab >= 1
+    assert make_plan(config["specimen"], raw, KNOWN, Machine(budget, 1)).sections[0].slab >= 1
     with pytest.raises(DeviceMemoryError, match=r"across \d+ of the stack: --set geometry\.resample\.axes=specimen"):
-        make_plan(config["surface"], raw, KNOWN, budget, 1)
+        make_plan(config["surface"], raw, KNOWN, Machine(budget, 1))

@@ -302,6 +302,8 @@ static inline unsigned __ballot_sync(unsigned, int predicate) {
     return votes;
 }
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+static inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz((unsigned)bits); }
+static inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
 template <class T, class U>
 static inline T atomicAdd(T *address, U value) {
@@ -326,6 +328,8 @@ static inline T atomicCAS(T *address, T expected, T value) {
 
 template <class T>
 static inline T __ldg(const T *address) { return *address; }
+static inline int __float_as_int(float a) { return __builtin_bit_cast(int, a); }
+static inline float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __saturatef(float a) { return fminf(fmaxf(a, 0.0f), 1.0f); }

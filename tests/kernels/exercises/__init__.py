@@ -58,6 +58,7 @@ def compare(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], toler
         near = np.isclose(found[key], value, equal_nan=True, **limits)
         if not tolerance.get("outliers") or np.mean(~near) > tolerance["outliers"]:
             np.testing.assert_allclose(found[key], value, err_msg=key, **limits)
-        finite = near & np.isfinite(value.astype(float))
-        most = max(most, float(np.abs(found[key][finite].astype(float) - value[finite]).max(initial=0.0)))
+        wide = complex if value.dtype.kind == "c" else float
+        finite = near & np.isfinite(value.astype(wide))
+        most = max(most, float(np.abs(found[key][finite].astype(wide) - value[finite]).max(initial=0.0)))
     return most

@@ -5,7 +5,7 @@ import pytest
 
 from fibtomo.ops import slice_pixels
 from fibtomo.ops.correlation import ring_moments
-from fibtomo.ops.spectra import make_band, ring_sums, slice_spectrum
+from fibtomo.ops.spectra import make_band, slice_spectrum
 
 IMAGE = np.random.default_rng(0).integers(0, 60000, (130, 97)).astype(np.uint16)
 IMAGE[:5], IMAGE[:, -3:] = 7, 9
@@ -51,7 +51,7 @@ def test_moments_are_sums_over_rings():
         turned.real * y * x,
         turned.real * x**2,
     )
-    expected = np.array([ring_sums(part, band) for part in parts])
+    expected = np.array([np.bincount(band.ring.ravel(), part.ravel())[: band.rings] for part in parts])
     np.testing.assert_allclose(ring_moments(cross, shift, band), expected, atol=1e-4 * np.abs(expected).max())
 
 

@@ -242,7 +242,7 @@ def plain_general(grey, iterations):
     fields = np.zeros((5, *grey.shape), np.float32)
     limit = np.full(grey.shape, curtain_general.VARIATION, np.float32)
     for _ in range(iterations):
-        split_step(grey, *fields, limit, 0.05, 1 / (0.05 * 12), curtain_general.SPARSITY)
+        fields = split_step(grey, fields, limit, 0.05, 1 / (0.05 * 12), curtain_general.SPARSITY)
     return fields[0]
 
 
