@@ -333,9 +333,4 @@ static inline float __int_as_float(int a) { return __builtin_bit_cast(float, a);
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __saturatef(float a) { return fminf(fmaxf(a, 0.0f), 1.0f); }
-static inline float __int_as_float(int bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 static inline float rsqrtf(float a) { return 1.0f / sqrtf(a); }
