@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from fibtomo.backend.array import to_host
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import Table, VolumeSpec
@@ -124,8 +123,7 @@ def _removed(block: Any, params: TvParams, ctx: StageContext, seen: Any) -> Any:
     for z in sorted(chosen & set(range(first, stop))):
         half = min(reach, z, ctx.spec.shape[0] - 1 - z)
         part = slice(z - half - ctx.z0, z + half + 1 - ctx.z0)
-        shown = None if seen is None else to_host(seen[part])
-        sums += tv_ops.probe(to_host(block[part]), factor, params.iterations, shown)
+        sums += tv_ops.probe(block[part], factor, params.iterations, None if seen is None else seen[part])
     return sums
 
 
@@ -166,8 +164,7 @@ def measured(role: str, function: Callable[..., Any], extra: dict[str, Any]) -> 
             options["core"] = wanted(block, nlm_needs(params, ctx.spec), ctx)
         seen = seen_in(block, ctx)
         noise = NoiseModel.from_table(table)
-        out = function(block, **options, aspect=aspect(ctx.spec), noise=noise, mask=seen, **extra)
-        return ops.kept(block, out, seen)
+        return function(block, **options, aspect=aspect(ctx.spec), noise=noise, mask=seen, **extra)
 
     return apply
 

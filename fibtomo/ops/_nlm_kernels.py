@@ -4,17 +4,87 @@ Two voxels an offset apart see the same pair of surroundings, so each pair is co
 The comparison is summed along z, y and x in turn, row by row. Imported lazily: numba takes a while to load.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+from fibtomo.backend.threads import map_ranges
 
 Array = Any
+TILE = (16, 32, 128)
+"""Voxels done at a time; what they need fits into the cache of a core."""
 compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 
 
-@compiled
 def average_alike(
+    level: Array,
+    grey: Array,
+    seen: Array | None,
+    offsets: NDArray[np.int64],
+    radius: tuple[int, int, int],
+    falloff: float,
+    core: tuple[int, int],
+    workers: int | None,
+) -> Array:
+    """One pass of non-local means.
+
+    Parameters
+    ----------
+    level
+        (z, y, x) greys whose noise has standard deviation 1; what is compared.
+    grey
+        What is averaged, 0 where nothing was seen.
+    seen
+        (z, y, x) bool; ``None`` if all was seen.
+    offsets
+        (n, 3) one of each pair of opposite offsets.
+    radius
+        Half sides of the compared surroundings.
+    falloff
+        Decay of the weight with the mean squared difference above that of noise.
+    core
+        Slices that are wanted; the others are those of `grey`.
+    workers
+        Threads.
+
+    Returns
+    -------
+    array
+        (z, y, x) float32.
+    """
+    margins = [(r, r) for r in radius]
+    padded = np.pad(level, margins, mode="symmetric")
+    shown = None if seen is None else np.pad(seen.astype(np.float32), margins, mode="symmetric")
+    radii, reach = np.array(radius, dtype=np.int64), np.abs(offsets).max(axis=0, initial=0)
+    out = grey.copy()
+    spans = [core, (0, grey.shape[1]), (0, grey.shape[2])]
+    tiles = [math.ceil((b - a) / t) for (a, b), t in zip(spans, TILE, strict=True)]
+
+    def shown_around(*ranges: NDArray[np.int64]) -> Any:
+        """What was seen, unless a tile sees nothing else: comparing is faster then."""
+        if shown is None:
+            return None
+        around = [slice(max(0, a - r), b + r + 2 * m) for (a, b), r, m in zip(ranges, reach, radius, strict=True)]
+        return None if shown[tuple(around)].all() else shown
+
+    def run(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            place = np.unravel_index(k, tiles)
+            ranges = [
+                np.array([a + i * t, min(a + i * t + t, b)], dtype=np.int64)
+                for i, t, (a, b) in zip(place, TILE, spans, strict=True)
+            ]
+            _average_tile(padded, grey, shown_around(*ranges), offsets, radii, falloff, *ranges, out)
+
+    map_ranges(run, math.prod(tiles), 1, workers)
+    return out
+
+
+@compiled
+def _average_tile(
     level: Array,
     grey: Array,
     seen: Any,

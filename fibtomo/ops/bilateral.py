@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fibtomo.backend.array import like, to_host
-from fibtomo.backend.threads import map_ranges
+from fibtomo.backend.kernels import twin
 from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
@@ -27,8 +26,6 @@ def bilateral(
 ) -> Array:
     """Gaussian that leaves out voxels of another grey; float32.
 
-    Runs on the host also for CuPy arrays.
-
     Parameters
     ----------
     planes
@@ -44,37 +41,33 @@ def bilateral(
     noise
         Noise of the whole volume; ``None`` estimates it from `planes`.
     mask
-        Same shape; false voxels neither change nor count.
+        Same shape and place as `planes`; false voxels neither change nor count.
     workers
-        Threads; ``None`` takes all cores.
+        Threads on the CPU; ``None`` takes all cores.
+
+    Raises
+    ------
+    InputError
+        On a CUDA device: the Gaussian reaches over more than 22 px.
 
     References
     ----------
     C. Tomasi, R. Manduchi, Proc. ICCV (1998) 839, doi:10.1109/ICCV.1998.710815.
     """
-    from fibtomo.ops._denoise_kernels import average_near
-
-    host = to_host(planes)
-    noise = noise or estimate_noise_model(host, None if mask is None else to_host(mask))
+    noise = noise or estimate_noise_model(planes, mask)
     if noise.silent:
-        return like(planes, host.astype(np.float32))
+        return planes.astype(np.float32)
     offsets, near = _kernel(sigma_px, sigma_along(sigma_px, sigma_slices, aspect))
+    loops = twin(__package__, "bilateral", like=planes)
 
     def filtered(part: Array, shown: Any) -> Array:
         grey = part.astype(np.float32)
         if shown is not None:
             grey[~shown] = 0
             shown = shown.astype(np.float32)
-        level, out = noise.stabilise(grey), np.empty(grey.shape, np.float32)
+        return loops.average_near(noise.stabilise(grey), grey, shown, offsets, near, strength, workers)
 
-        def run(start: int, stop: int) -> None:
-            average_near(level, grey, shown, offsets, near, strength, start, stop, out)
-
-        map_ranges(run, len(grey), 4, workers)
-        return out
-
-    seen = None if mask is None else to_host(mask)
-    return like(planes, over_tiles(filtered, host, seen, max(1, round(CUT_OFF * sigma_px))))
+    return over_tiles(filtered, planes, mask, max(1, round(CUT_OFF * sigma_px)))
 
 
 def sigma_along(sigma_px: float, sigma_slices: float | None, aspect: float) -> float:

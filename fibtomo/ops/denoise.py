@@ -41,8 +41,8 @@ def denoise(
     noise
         Model of the noise, or its standard deviation in greys; ``None`` measures it.
     mask
-        Same shape; false where there is no specimen. NaN and constant lines around a slice (padding) are left out
-        anyway: such voxels stay as they are and do not touch others.
+        Same shape and place; false where there is no specimen. NaN and constant lines around a slice (padding) are left
+        out anyway: such voxels stay as they are and do not touch others.
     **options
         Parameters of `non_local_means`, `total_variation`, `bilateral`, `median` or `gaussian`.
 
@@ -98,7 +98,7 @@ def options_of(method: str) -> list[str]:
 def kept(planes: Array, out: Array, seen: Array | None) -> Array:
     """Put the voxels of `planes` that were not seen back into `out`, which nobody else holds."""
     if seen is not None:
-        out[~seen] = planes[~seen]
+        namespace(out).copyto(out, planes, where=~seen, casting="unsafe")
     return out
 
 

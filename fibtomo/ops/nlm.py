@@ -1,20 +1,16 @@
 """Non-local means in three dimensions."""
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import like, to_host
-from fibtomo.backend.threads import map_ranges
+from fibtomo.backend.array import namespace
+from fibtomo.backend.kernels import twin
 from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
-Float32 = NDArray[np.float32]
-TILE = (16, 32, 128)
-"""Voxels done at a time; what they need fits into the cache of a core."""
 SECOND_TOLERANCE = 0.4
 """Of the second comparison, whose greys hold less noise, relative to the first."""
 SECOND_RADIUS = (0, 1, 1)
@@ -40,7 +36,7 @@ def non_local_means(
     phases; the greys themselves are averaged, so that nothing has to be transformed back. With d² the mean squared
     difference of two surroundings in units of the noise, the weight is
     :math:`(1 - (d^2 - 2)_+ / 8 s^2)_+^8`, which is nearly exp(-(d² - 2) / s²). A second pass compares the result of
-    the first and averages the data once more. Runs on the host also for CuPy arrays.
+    the first and averages the data once more.
 
     Parameters
     ----------
@@ -61,26 +57,29 @@ def non_local_means(
     noise
         Noise of the whole volume; ``None`` estimates it from `planes`.
     mask
-        Same shape; false voxels neither change nor count.
+        Same shape and place as `planes`; false voxels neither change nor count.
     core
         Range of slices that are wanted (the others are only looked at, and come back as they are); ``None``: all.
     workers
-        Threads; ``None`` takes all cores.
+        Threads on the CPU; ``None`` takes all cores.
+
+    Raises
+    ------
+    InputError
+        On a CUDA device: the surroundings are too large for its shared memory (more than 15 px, about).
 
     References
     ----------
     A. Buades, B. Coll, J.-M. Morel, Image Process. On Line 1 (2011) 208, doi:10.5201/ipol.2011.bcm_nlm.
     J. V. Manjón et al., Med. Image Anal. 16 (2012) 18, doi:10.1016/j.media.2011.04.003 (comparison of a first result).
     """
-    host = to_host(planes)
-    seen = None if mask is None else to_host(mask)
-    noise = noise or estimate_noise_model(host, seen)
+    noise = noise or estimate_noise_model(planes, mask)
     if noise.silent:
-        return like(planes, host.astype(np.float32))
+        return planes.astype(np.float32)
     reach = reach_of(reach_px, reach_slices, aspect)
     radius = (patch_slices(patch_px, aspect) if reach[0] else 0, patch_px // 2, patch_px // 2)
 
-    def filtered(part: Array, shown: Any) -> Float32:
+    def filtered(part: Array, shown: Any) -> Array:
         grey = part.astype(np.float32)
         if shown is not None:
             grey[~shown] = 0
@@ -92,7 +91,7 @@ def non_local_means(
         last = radius if passes == 1 else SECOND_RADIUS
         return average_alike(level, grey, last, reach, strength, shown, wanted, workers)
 
-    return like(planes, over_tiles(filtered, host, seen, plane_reach(patch_px, reach_px, passes)))
+    return over_tiles(filtered, planes, mask, plane_reach(patch_px, reach_px, passes))
 
 
 def reach_of(reach_px: int, reach_slices: int | None, aspect: float) -> tuple[int, int, int]:
@@ -140,35 +139,10 @@ def average_alike(
     seen: Array | None = None,
     core: tuple[int, int] | None = None,
     workers: int | None = None,
-) -> Float32:
+) -> Array:
     """One pass over the slices `core` of `grey`; what is compared is `level`, whose noise has standard deviation 1."""
-    from fibtomo.ops._nlm_kernels import average_alike as kernel
-
     if min(level.shape) == 0:
-        return np.zeros(level.shape, np.float32)
-    margins = [(r, r) for r in radius]
-    padded = np.pad(level, margins, mode="symmetric")
-    shown = None if seen is None else np.pad(seen.astype(np.float32), margins, mode="symmetric")
-    offsets, radii = offsets_within(reach), np.array(radius, dtype=np.int64)
-    out = grey.copy()
-    spans = [core or (0, grey.shape[0]), (0, grey.shape[1]), (0, grey.shape[2])]
-    tiles = [math.ceil((b - a) / t) for (a, b), t in zip(spans, TILE, strict=True)]
-
-    def shown_around(*ranges: NDArray[np.int64]) -> Any:
-        """What was seen, unless a tile sees nothing else: comparing is faster then."""
-        if shown is None:
-            return None
-        around = [slice(max(0, a - r), b + r + 2 * m) for (a, b), r, m in zip(ranges, reach, radius, strict=True)]
-        return None if shown[tuple(around)].all() else shown
-
-    def run(start: int, stop: int) -> None:
-        for k in range(start, stop):
-            place = np.unravel_index(k, tiles)
-            ranges = [
-                np.array([a + i * t, min(a + i * t + t, b)], dtype=np.int64)
-                for i, t, (a, b) in zip(place, TILE, spans, strict=True)
-            ]
-            kernel(padded, grey, shown_around(*ranges), offsets, radii, 2 / strength**2, *ranges, out)
-
-    map_ranges(run, math.prod(tiles), 1, workers)
-    return out
+        return namespace(level).zeros(level.shape, np.float32)
+    loops = twin(__package__, "nlm", like=level)
+    span, falloff = core or (0, len(grey)), 2 / strength**2
+    return loops.average_alike(level, grey, seen, offsets_within(reach), radius, falloff, span, workers)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import as_array, namespace, ndimage, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError
 
@@ -16,6 +17,8 @@ STEEPEST = 5.0
 """Sum of squares that a block's slope may explain, of its variance; 2 is what noise makes on average."""
 MOST_BLOCKS = 16384
 """Blocks of one slice that are looked at, about."""
+SLAB = 8
+"""Slices looked at together."""
 GREY_BINS = 64
 OCTAVES, BINS_PER_OCTAVE = 30, 8
 """Variances are counted from 2⁻³⁰ to 1 of the squared grey range."""
@@ -56,11 +59,12 @@ def estimate_noise(array: Array) -> NDArray[np.float64]:
     xp, nd = namespace(array), ndimage(array)
     kernel = xp.asarray([1.0, -2.0, 1.0], dtype=xp.float32)
     planes = array[None] if array.ndim == 2 else array
-    sigma = []
-    for plane in planes:
-        second = nd.correlate1d(nd.correlate1d(plane.astype(xp.float32), kernel, axis=0), kernel, axis=1)
-        sigma.append(float(to_host(xp.median(xp.abs(second[1:-1, 1:-1])))) / (6 * 0.67449))
-    return np.array(sigma)
+    sigma = [np.zeros(0)]
+    for start in range(0, len(planes), SLAB):
+        part = planes[start : start + SLAB].astype(xp.float32)
+        second = nd.correlate1d(nd.correlate1d(part, kernel, axis=1), kernel, axis=2)[:, 1:-1, 1:-1]
+        sigma.append(to_host(xp.median(xp.abs(second).reshape(len(part), -1), axis=1)).astype(np.float64))
+    return np.concatenate(sigma) / (6 * 0.67449)
 
 
 @dataclass(frozen=True)
@@ -208,12 +212,12 @@ def estimate_noise_model(array: Array, mask: Array | None = None) -> NoiseModel:
 
 def _range(planes: Array, masks: Array | None) -> tuple[float, float]:
     """Least and greatest finite grey."""
-    low, high = np.inf, -np.inf
-    for k, plane in enumerate(planes):
-        values = to_host(plane if masks is None else plane[masks[k]])
-        values = values[np.isfinite(values)]
-        if values.size:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    xp, low, high = namespace(planes), np.inf, -np.inf
+    for start in range(0, len(planes), SLAB):
+        part = planes[start : start + SLAB]
+        known = xp.isfinite(part) if masks is None else xp.isfinite(part) & masks[start : start + SLAB]
+        least, most = (xp.where(known, part, np.float32(void)) for void in (np.inf, -np.inf))
+        low, high = min(low, float(least.min())), max(high, float(most.max()))
     return (low, high) if high > low else (min(low, 0.0), min(low, 0.0) + 1.0)
 
 
@@ -223,22 +227,11 @@ def count_blocks(planes: Array, greys: tuple[float, float], mask: Array | None =
     Blocks that touch a masked or void pixel, or hold no noise, do not count. The second number is of those whose grey
     lies outside `greys`.
     """
-    from fibtomo.ops._denoise_kernels import block_moments
-
-    counts, missed = np.zeros((GREY_BINS, OCTAVES * BINS_PER_OCTAVE), dtype=np.int64), 0
-    scale = 1 / (greys[1] - greys[0])
-    for k, plane in enumerate(planes):
-        host = (to_host(plane).astype(np.float32) - np.float32(greys[0])) * np.float32(scale)
-        seen = np.isfinite(host) if mask is None else np.isfinite(host) & to_host(mask[k])
-        stride = max(BLOCK_PX // 2, int(np.sqrt(host.size / MOST_BLOCKS)))
-        mean, variance = block_moments(host, np.ascontiguousarray(seen), BLOCK_PX, stride, STEEPEST)
-        column = np.floor((np.log2(np.maximum(variance, 1e-30)) + OCTAVES) * BINS_PER_OCTAVE).astype(np.int64)
-        row = np.floor(mean * GREY_BINS).astype(np.int64)
-        shown = (mean >= 0) & (mean <= 1)
-        missed += int(np.count_nonzero(~shown))
-        inside = shown & (column >= 0) & (column < counts.shape[1])
-        np.add.at(counts, (np.minimum(row[inside], GREY_BINS - 1), column[inside]), 1)
-    return counts, missed
+    stride = max(BLOCK_PX // 2, int(np.sqrt(planes.shape[1] * planes.shape[2] / MOST_BLOCKS)))
+    found: tuple[NDArray[np.int64], int] = twin(__package__, "noise", like=planes).count_blocks(
+        planes, mask, greys, stride
+    )
+    return found
 
 
 def fit_counts(counts: NDArray[np.int64], greys: tuple[float, float]) -> NoiseModel:

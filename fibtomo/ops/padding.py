@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from fibtomo.backend.array import namespace
+import numpy as np
 
-_MOST_EQUAL = 0.6  # of neighbouring pixels, where there is noise
-_MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
+from fibtomo.backend.array import is_cupy, like, namespace
+
+MOST_EQUAL = 0.6  # of neighbouring pixels, where there is noise
+MOST_PADDING_GREY = 0.02  # of the slice may have the grey of its padding; else it may be specimen
 
 
 def padding_of(plane: Any) -> tuple[int, int, int, int]:
@@ -28,10 +30,10 @@ def padding_of(plane: Any) -> tuple[int, int, int, int]:
     lines = [plane[y0 - 1] if y0 else None, plane[y1] if y1 < rows else None]
     lines += [plane[y0:y1, x0 - 1] if x0 else None, plane[y0:y1, x1] if x1 < cols else None]
     inside = plane[y0:y1, x0:x1]
-    if inside.size < plane.size and float((inside[:, 1:] == inside[:, :-1]).mean()) > _MOST_EQUAL:
+    if inside.size < plane.size and float((inside[:, 1:] == inside[:, :-1]).mean()) > MOST_EQUAL:
         return 0, 0, 0, 0
     for value in {float(line[0]) for line in lines if line is not None}:
-        if float((inside == value).mean()) > _MOST_PADDING_GREY:
+        if float((inside == value).mean()) > MOST_PADDING_GREY:
             return 0, 0, 0, 0
     return y0, rows - y1, x0, cols - x1
 
@@ -96,20 +98,24 @@ def seen_voxels(planes: Any, boxes: Any = None) -> Any:
     >>> (~seen_voxels(planes)).sum(axis=(1, 2)).tolist()
     [48, 1]
     """
-    xp = namespace(planes)
+    xp, columns = namespace(planes), namespace(planes).arange(planes.shape[2])
     seen = xp.isfinite(planes) if planes.dtype.kind == "f" else xp.ones(planes.shape, dtype=bool)
-    columns = xp.arange(planes.shape[2])
-    for k, plane in enumerate(planes):
-        if boxes is not None and getattr(boxes[k], "ndim", 1) == 2:
-            spans = xp.asarray(boxes[k])
-            seen[k] &= (columns >= spans[:, :1]) & (columns < spans[:, 1:])
-            continue
-        if boxes is None:
-            rows, cols = inside_padding(plane)
-        else:
-            y0, y1, x0, x1 = (int(v) for v in boxes[k])
-            rows, cols = slice(y0, y1), slice(x0, x1)
-        inside = xp.zeros(plane.shape, dtype=bool)
-        inside[rows, cols] = True
-        seen[k] &= inside
+    shown = like(planes, np.asarray(_boxes_of(planes) if boxes is None else boxes))
+    if shown.ndim == 3:
+        seen &= (columns >= shown[:, :, :1]) & (columns < shown[:, :, 1:])
+    else:
+        y0, y1, x0, x1 = shown.T[:, :, None, None]
+        rows = xp.arange(planes.shape[1])[:, None]
+        seen &= (rows >= y0) & (rows < y1)
+        seen &= (columns >= x0) & (columns < x1)
     return None if bool(seen.all()) else seen
+
+
+def _boxes_of(planes: Any) -> Any:
+    """Rows and columns y0, y1, x0, x1 of each slice inside its padding, (z, 4) on the host."""
+    if is_cupy(planes):
+        from fibtomo.ops._padding_device import boxes_inside_padding
+
+        return boxes_inside_padding(planes)
+    sides = [inside_padding(plane) for plane in planes]
+    return np.array([(rows.start, rows.stop, cols.start, cols.stop) for rows, cols in sides]).reshape(-1, 4)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import like, to_host
+from fibtomo.backend.array import namespace, to_host
+from fibtomo.backend.kernels import twin
 from fibtomo.ops._tiles import over_tiles
 from fibtomo.ops.noise import NoiseModel, estimate_noise_model
 
 Array = Any
-Float32 = NDArray[np.float32]
 FIRST_STEP = 0.5
 """Of the primal variable; for data whose noise has standard deviation 1."""
 CONVEXITY = 0.5
@@ -37,8 +37,8 @@ def total_variation(
     """Image of least total variation at a given distance from the data (Rudin, Osher and Fatemi); float32.
 
     The greys are stabilised first, so that dark and bright phases are smoothed by the same number of standard
-    deviations, and restored without bias. Solved by the accelerated primal-dual method of Chambolle and Pock. Runs on
-    the host also for CuPy arrays, on one thread.
+    deviations, and restored without bias. Solved by the accelerated primal-dual method of Chambolle and Pock, on the
+    CUDA device where `planes` lie, or on one thread.
 
     Parameters
     ----------
@@ -58,24 +58,23 @@ def total_variation(
     noise
         Noise of the whole volume; ``None`` estimates it from `planes`.
     mask
-        Same shape; false voxels neither change nor count.
+        Same shape and place as `planes`; false voxels neither change nor count.
 
     References
     ----------
     L. Rudin, S. Osher, E. Fatemi, Physica D 60 (1992) 259, doi:10.1016/0167-2789(92)90242-F.
     A. Chambolle, T. Pock, J. Math. Imaging Vis. 40 (2011) 120, doi:10.1007/s10851-010-0251-1.
     """
-    host, seen = to_host(planes), None if mask is None else to_host(mask)
-    noise = noise or estimate_noise_model(host, seen)
+    noise = noise or estimate_noise_model(planes, mask)
     if noise.silent:
-        return like(planes, host.astype(np.float32))
-    factor = _factor(len(host), along_z, aspect)
-    weight = strength if residual is None else weight_for([probe(host, factor, iterations, seen, noise)], residual)
+        return planes.astype(np.float32)
+    factor = _factor(len(planes), along_z, aspect)
+    weight = strength if residual is None else weight_for([probe(planes, factor, iterations, mask, noise)], residual)
 
-    def filtered(part: Array, shown: Any) -> Float32:
+    def filtered(part: Array, shown: Any) -> Array:
         return noise.restore(minimise(noise.stabilise(part), weight, factor, iterations, shown))
 
-    return like(planes, over_tiles(filtered, host, seen, reach_of(iterations)))
+    return over_tiles(filtered, planes, mask, reach_of(iterations))
 
 
 def reach_of(iterations: int) -> int:
@@ -94,13 +93,13 @@ def minimise(
     along_z: float = 1.0,
     iterations: int = 40,
     seen: Array | None = None,
-) -> Float32:
+) -> Array:
     """Minimise half the squared distance to `data` plus `weight` times the isotropic total variation.
 
     Parameters
     ----------
     data
-        (z, y, x) values, NumPy.
+        (z, y, x) values, NumPy or CuPy.
     weight
         Weight of the total variation.
     along_z
@@ -117,20 +116,20 @@ def minimise(
     >>> [round(float(v), 1) for v in u[0, 0, [0, -1]]]
     [0.2, 9.8]
     """
-    from fibtomo.ops._tv_kernels import iterate
-
-    values = np.ascontiguousarray(data, dtype=np.float32)
-    shown = None if seen is None else np.ascontiguousarray(seen, dtype=np.float32)
+    xp = namespace(data)
+    values = xp.ascontiguousarray(data, dtype=np.float32)
+    shown = None if seen is None else xp.ascontiguousarray(seen, dtype=np.float32)
     if shown is not None:
-        values = np.where(shown > 0, values, np.float32(0))
+        values = xp.where(shown > 0, values, np.float32(0))
     u, ahead = values.copy(), values.copy()
-    dual = np.zeros((3, *values.shape), np.float32)
+    dual = xp.zeros((3, *values.shape), np.float32)
     square, tau, steps = 4.0 * (2 + along_z**2), FIRST_STEP, []
     for _ in range(iterations):
         theta = 1 / math.sqrt(1 + 2 * CONVEXITY * tau)
         steps.append((1 / (square * tau), tau, theta))
         tau *= theta
-    iterate(values, u, ahead, dual, shown, weight, along_z, np.array(steps, np.float32).reshape(-1, 3))
+    loops = twin(__package__, "tv", like=values)
+    loops.iterate(values, u, ahead, dual, shown, weight, along_z, np.array(steps, np.float32).reshape(-1, 3))
     return u
 
 
@@ -148,11 +147,11 @@ def probe(
     Parameters
     ----------
     planes
-        (z, y, x) grey values; of the plane only a window in the middle is looked at.
+        (z, y, x) grey values, NumPy or CuPy; of the plane only a window in the middle is looked at.
     along_z, iterations
         As for `minimise`.
     seen
-        (z, y, x) bool.
+        (z, y, x) bool, in the same place.
     noise
         Of the whole volume; ``None`` estimates it from the window.
 
@@ -170,15 +169,15 @@ def probe(
     noise = noise or estimate_noise_model(part, shown)
     if noise.silent:
         return np.zeros(len(WEIGHTS) + 1)
-    level = noise.stabilise(part)
+    xp, level = namespace(part), noise.stabilise(part)
     rim = len(level) // 4 if along_z else 0
     inside = slice(rim, len(level) - rim)
-    counted = np.ones(level.shape, dtype=bool) if shown is None else shown
-    sums = [float(counted[inside].sum())]
+    counted = xp.ones(level.shape, dtype=bool) if shown is None else shown
+    sums = [counted[inside].sum(dtype=np.float64)]
     for weight in WEIGHTS:
         removed = (minimise(level, weight, along_z, iterations, shown) - level)[inside]
-        sums.append(float((removed[counted[inside]].astype(np.float64) ** 2).sum()))
-    return np.array(sums)
+        sums.append((xp.where(counted[inside], removed, np.float32(0)).astype(np.float64) ** 2).sum())
+    return to_host(xp.stack(sums))
 
 
 def weight_for(probes: list[NDArray[np.float64]], residual: float) -> float:

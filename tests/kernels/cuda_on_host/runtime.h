@@ -336,4 +336,5 @@ static inline int __float_as_int(float a) { return __builtin_bit_cast(int, a); }
 static inline float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __fdividef(float a, float b) { return a / b; }
+static inline float __saturatef(float a) { return fminf(fmaxf(a, 0.0f), 1.0f); }
 static inline float rsqrtf(float a) { return 1.0f / sqrtf(a); }

@@ -8,7 +8,7 @@ import scipy.ndimage as ndi
 from fibtomo.core.stage import StageContext, get_stage
 from fibtomo.core.volume import VolumeSpec
 from fibtomo.errors import InputError
-from fibtomo.ops import _tiles, nlm
+from fibtomo.ops import _nlm_kernels, _tiles, nlm
 from fibtomo.ops.bilateral import bilateral
 from fibtomo.ops.denoise import MEASURED, METHODS, denoise, gaussian, median
 from fibtomo.ops.noise import NoiseModel
@@ -142,7 +142,7 @@ def naive_nlm(level, grey, radius, reach, strength, seen):
     ],
 )
 def test_non_local_means_equals_its_definition(monkeypatch, masked, radius, reach):
-    monkeypatch.setattr(nlm, "TILE", (2, 4, 5))
+    monkeypatch.setattr(_nlm_kernels, "TILE", (2, 4, 5))
     rng = np.random.default_rng(0)
     level = rng.normal(0, 1.3, (5, 9, 11)).astype(np.float32)
     level[:, :, 6:] += 2

@@ -1,4 +1,4 @@
-"""Loops behind noise estimation and the bilateral filter on the CPU.
+"""Loops behind `fibtomo.ops.bilateral` on the CPU.
 
 Imported lazily: numba takes a while to load.
 """
@@ -8,50 +8,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from fibtomo.backend.threads import map_ranges
+
 Array = Any
 compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 
 
-@compiled
-def block_moments(plane: Array, seen: Array, side: int, stride: int, steepest: float) -> tuple[Array, Array]:
-    """Mean and variance about the best plane of square blocks that were seen throughout, float64.
-
-    Blocks that slope by more than `steepest` times their variance lie on an edge and are left out.
-    """
-    ny, nx = plane.shape
-    rows, columns = (ny - side) // stride + 1, (nx - side) // stride + 1
-    mean, variance = np.empty(rows * columns), np.empty(rows * columns)
-    middle = 0.5 * (side - 1)
-    spread = side * side * (side * side - 1) / 12.0
-    count = 0
-    for j in range(rows):
-        for i in range(columns):
-            y0, x0 = j * stride, i * stride
-            total = square = along_y = along_x = 0.0
-            whole = True
-            origin = np.float64(plane[y0, x0])
-            for y in range(side):
-                for x in range(side):
-                    whole &= seen[y0 + y, x0 + x]
-                    value = plane[y0 + y, x0 + x] - origin
-                    total += value
-                    square += value * value
-                    along_y += (y - middle) * value
-                    along_x += (x - middle) * value
-            if whole:
-                mean[count] = origin + total / (side * side)
-                sloping = (along_y * along_y + along_x * along_x) / spread
-                rest = square - total * total / (side * side) - sloping
-                variance[count] = max(rest, 0.0) / (side * side - 3)
-                count += sloping < steepest * variance[count]
-    return mean[:count], variance[:count]
-
-
-@compiled
 def average_near(
-    level: Array, grey: Array, seen: Any, offsets: Array, near: Array, tolerance: float, z0: int, z1: int, out: Array
-) -> None:
-    """Bilateral mean of `grey` on the slices [z0, z1) of `out`.
+    level: Array, grey: Array, seen: Any, offsets: Array, near: Array, tolerance: float, workers: int | None
+) -> Array:
+    """Bilateral mean of `grey`, float32.
 
     Parameters
     ----------
@@ -65,7 +31,22 @@ def average_near(
         (n, 3) and their weights; what lies outside the volume has none.
     tolerance
         Standard deviation of the weight over the difference of levels.
+    workers
+        Threads.
     """
+    out = np.empty(grey.shape, np.float32)
+
+    def run(start: int, stop: int) -> None:
+        _average_slices(level, grey, seen, offsets, near, tolerance, start, stop, out)
+
+    map_ranges(run, len(grey), 4, workers)
+    return out
+
+
+@compiled
+def _average_slices(
+    level: Array, grey: Array, seen: Any, offsets: Array, near: Array, tolerance: float, z0: int, z1: int, out: Array
+) -> None:
     nz, ny, nx = grey.shape
     total, share = np.empty(nx, np.float32), np.empty(nx, np.float32)
     slope, one, none = np.float32(-0.5 / tolerance**2 / 1024), np.float32(1), np.float32(0)
