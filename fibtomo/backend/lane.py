@@ -71,6 +71,9 @@ class _HostWay:
         pass
 
 
+HOST_WAY: Way = _HostWay()
+
+
 @contextmanager
 def way_over(label: str) -> Iterator[Way]:
     """Take a block over the device `label` ("cpu" or "cuda:N"); at its end nothing of it may be there any more.
@@ -90,7 +93,7 @@ def way_over(label: str) -> Iterator[Way]:
     [1, 2, 3]
     """
     if label == "cpu":
-        yield _HostWay()
+        yield HOST_WAY
         return
     usable, reason = gpu_status()
     if not usable:

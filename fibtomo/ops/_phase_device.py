@@ -87,7 +87,8 @@ def scaled_by_grey(field: Array, smooth: Array, grey: Array, gain: Array) -> Arr
     """Multiply (y, x) by a gain that depends on another's grey: linear between the given greys, held beyond."""
     ny, nx = field.shape
     out = namespace(field).empty((ny, nx), np.float32)
-    _run("scaled_by_grey", (ny, nx), field, smooth, grey, gain, out, len(grey), ny, nx)
+    table = (grey.astype(np.float32), gain.astype(np.float32))
+    _run("scaled_by_grey", (ny, nx), field, smooth, *table, out, len(grey), ny, nx)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_dtype, to_host
-from fibtomo.backend.lane import Way, way_over
+from fibtomo.backend.lane import HOST_WAY, Way, way_over
 from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
@@ -172,14 +172,30 @@ def _chain(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> An
     try:
         return _chain_once(job, z0, z1, halo, course)
     except MemoryError:
-        if z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local):
+        if not course.way.remote and _whole(job, z0, z1):
             raise _too_large(job, z0) from None
     del course.noted[before:]
     course.way.trim()
+    if _whole(job, z0, z1):
+        return _chained_on_host(job, z0, z1, halo, course)
     middle = (z0 + z1) // 2
     parts = [_chain(job, a, b, halo, course) for a, b in ((z0, middle), (middle, z1))]
     with course.way.working():
         return namespace(parts[0]).concatenate(parts)
+
+
+def _whole(job: SectionJob, z0: int, z1: int) -> bool:
+    """Whether a block cannot be cut any further."""
+    return z1 - z0 < 2 or any(c.stage.kind is Kind.REDUCE for c in job.section.local)
+
+
+def _chained_on_host(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> Any:
+    """The last way out where a device is too small: its twin in main memory, which gives the same."""
+    block = _chain_once(job, z0, z1, halo, replace(course, way=HOST_WAY))
+    try:
+        return course.way.upload(block)
+    except MemoryError:
+        raise _too_large(job, z0) from None
 
 
 def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) -> Any:
@@ -220,25 +236,32 @@ def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, course: _Co
 
 
 def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int, course: _Course) -> list[Table]:
-    """What a stage measures of [z0, z1); where memory runs out, of its halves."""
+    """What a stage measures of [z0, z1); where memory runs out, of its halves, or on the host what cannot be cut."""
     stage, n = call.stage, job.out.shape[0]
+    if stage.measure is None:
+        return []
     before, after = stage.needs(call.params, job.out).measure_halo
     a, b = max(0, z0 - before), min(n, z1 + after)
     ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
     try:
         with course.computing(call.name):
-            return [stage.measure(block[a - lo : b - lo], call.params, ctx)] if stage.measure else []
+            return [stage.measure(block[a - lo : b - lo], call.params, ctx)]
     except MemoryError:
-        if z1 - z0 < 2 or stage.apply is not None:
+        whole = z1 - z0 < 2 or stage.apply is not None
+        if whole and not course.way.remote:
             raise _too_large(job, z0) from None
     course.way.trim()
+    if whole:
+        host = course.way.download(block[a - lo : b - lo])
+        with course.clock(call.name):
+            return [stage.measure(host, call.params, ctx)]
     middle = (z0 + z1) // 2
     halves = ((z0, middle), (middle, z1))
     return [p for start, stop in halves for p in _measured(job, call, block, lo, start, stop, course)]
 
 
 def _too_large(job: SectionJob, z0: int) -> DeviceMemoryError:
-    way_out = "lower --workers" if job.device == "cpu" else "take --device cpu"
+    way_out = "lower --workers" if job.device == "cpu" else "take a smaller --memory or --device cpu"
     return DeviceMemoryError(
         f"slice {z0} of section '{job.section.title}' does not fit into the memory of {job.device}: {way_out}"
     )
