@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= demo
+JOBS ?= 2
 XVFB = $(shell command -v xvfb-run >/dev/null 2>&1 && echo 'xvfb-run -a -s "-screen 0 1280x1024x24"')
 
 .PHONY: help demo test test-slow lint bench docs clean
 help:
 	@echo "make demo       write a sample acquisition, reconstruct it, say where the report is"
-	@echo "make test       format, types and the default test suite"
+	@echo "make test       format, types and the default test suite, JOBS=2 files at a time"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make bench      benchmarks beside the named peers"
 	@echo "make docs       parameter reference from the stages"
@@ -38,10 +39,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 test: lint
-	$(XVFB) $(BIN)/python -m pytest -m "not slow and not gpu"
+	$(XVFB) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not gpu"
 
 test-slow: $(VENV)/dev.stamp
-	$(XVFB) $(BIN)/python -m pytest -m "slow and not gpu"
+	$(XVFB) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu"
 
 bench: $(VENV)/dev.stamp
 	@for file in benchmarks/*.py; do echo "== $$file"; env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python $$file || exit 1; done

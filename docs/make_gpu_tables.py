@@ -24,7 +24,8 @@ from fibtomo.pipeline.bench import steps_of
 from fibtomo.pipeline.config import load_pipeline
 
 PAGE = Path(__file__).with_name("gpu.md")
-SIDES = (192, 320)
+SIDES = {"default": (192, 320), "nanoporous-metal": (96, 144)}
+"""Two sizes of slices, from which what grows with the pixels is told; the CPU takes long over non-local means."""
 SLICES = 12
 LAUNCH_S, SYNC_S = 5e-6, 20e-6
 OF_PEAK = 0.6
@@ -110,12 +111,12 @@ def stage_work(pipeline: str, side: int) -> dict[tuple[str, str], Work]:
 
 def stage_rows(pipeline: str) -> list[str]:
     """Model of each step for slices of 2048 × 2048: what grows with the pixels, and what is done once a slice."""
-    small, large = (stage_work(pipeline, side) for side in SIDES)
+    small, large = (stage_work(pipeline, side) for side in SIDES[pipeline])
     rows, totals = [], [0.0] * len(CARDS)
     raw = SLICES * 2048**2
     for key, work in large.items():
         per_voxel = max(0.0, (work.traffic - small[key].traffic) / (work.voxels - small[key].voxels))
-        voxels = work.voxels * 2048**2 / SIDES[1] ** 2
+        voxels = work.voxels * 2048**2 / SIDES[pipeline][1] ** 2
         cells = []
         for k, model in enumerate(CARDS):
             flops = sum(FLOPS.get(entry, 0.0) for entry in work.launches) * voxels
@@ -148,6 +149,10 @@ def fill(text: str, name: str, rows: list[str]) -> str:
     return mark.sub(lambda m: m[1] + "".join(row + "\n" for row in rows) + m[3], text)
 
 
+OFFSETS = 225
+"""Places that the default non-local means compare with, 10 nm slices and 5 nm pixels."""
+WORD = 10.0
+"""A word of shared memory, in floating-point operations: 128 bytes a cycle where 256 operations are done."""
 COSTS: dict[str, tuple[float, float, str]] = {
     "resample": (1 + 4, 2 * (4 * 16 + 4 * 5), "target voxel, uint8, cubic, 4 slices"),
     "resample_warped": (1 + 4, 4 * (2 * 16 + 2 * 16 * 6 + 90), "target voxel, uint8, cubic, warped"),
@@ -164,6 +169,15 @@ COSTS: dict[str, tuple[float, float, str]] = {
     "derivative_features": (24 * 1.4 + 24, 20 * 13 + 190, "voxel and scale, 13 taps"),
     "tensor_features": (24 * 1.4 + 12, 12 * 13 + 180, "voxel and scale, 13 taps"),
     "mean_votes": (4 * 20 + 8, 6 * 100 * 12, "voxel, 20 features, 100 trees of depth 12"),
+    "average_cubes": (12, OFFSETS * (17 + 6 * WORD), "voxel, reach 4 px and 2 slices"),
+    "average_squares": (12, OFFSETS * (14 + 4.5 * WORD), "voxel, second comparison"),
+    "raise_duals": (28, 20, "voxel and iteration"),
+    "lower_greys": (28, 12, "voxel and iteration"),
+    "count_bins": (1, 25, "pixel, uint8"),
+    "label_tiles": (5, 60, "voxel"),
+    "number_voxels": (8, 5, "voxel"),
+    "component_statistics": (6, 50, "voxel"),
+    "count_cells": (2, 40, "voxel"),
     "edt_rows": (5, 22, "voxel"),
     "edt_axis": (8, 5 * 20, "voxel and axis, 20 voxels deep"),
     "half_sweep": (17, 2 * 11, "voxel and half sweep, in double"),
