@@ -286,6 +286,7 @@ def make_options(
     return RunOptions(
         device=chosen.label,
         device_name=chosen.name,
+        device_versions=chosen.versions,
         scheduler=scheduler,
         workers=workers or (max(THREADS_OF_A_CARD, default_workers()) if on_card else default_workers()),
         budget=memory_bytes or (SHARE_OF_DEVICE * chosen.free_bytes if on_card else DEFAULT_BUDGET),

@@ -36,3 +36,13 @@ def pytest_unconfigure(config):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[VERDICT])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of a card skip where there is none, and say why."""
+    if item.get_closest_marker("gpu"):
+        from fibtomo.backend.device import gpu_status
+
+        usable, reason = gpu_status()
+        if not usable:
+            pytest.skip(reason)

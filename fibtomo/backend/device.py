@@ -31,6 +31,8 @@ class Device:
         Name for people.
     free_bytes, total_bytes
         Memory when the device was selected: host memory for the CPU, the card's own for CUDA.
+    versions
+        Of a card: its compute capability, CUDA and driver.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Device:
     name: str
     free_bytes: int
     total_bytes: int
+    versions: str = ""
 
     @property
     def label(self) -> str:
@@ -157,7 +160,10 @@ def _card(index: int) -> Device:
     with cupy.cuda.Device(index):
         free, total = cupy.cuda.runtime.memGetInfo()
         pooled = cupy.get_default_memory_pool().free_bytes()
-    return Device("cuda", index, _card_name(index), int(free + pooled), int(total))
+        runtime, digits = cupy.cuda.runtime, cupy.cuda.Device(index).compute_capability
+    cuda, driver = (f"{v // 1000}.{v % 1000 // 10}" for v in (runtime.runtimeGetVersion(), runtime.driverGetVersion()))
+    versions = f"compute capability {digits[:-1]}.{digits[-1]}, CUDA {cuda}, driver for CUDA {driver}"
+    return Device("cuda", index, _card_name(index), int(free + pooled), int(total), versions)
 
 
 def _card_name(index: int) -> str:

@@ -64,6 +64,7 @@ def bench(
                 "moved_bytes": t.moved_bytes,
                 "share_of_copy": share,
                 "device": chosen.name,
+                "versions": chosen.versions,
                 "copy_gb_per_s": found.copy_bytes_per_s / 1e9,
                 "slices": slices,
                 "size_px": size,

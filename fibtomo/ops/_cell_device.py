@@ -14,7 +14,7 @@ SHARED_PAIRS = 32
 """Pairs of phases whose configurations fit shared memory."""
 SPLIT_PAIRS = 128
 """Pairs of phases above which cells of two phases are no longer counted apart: the table would outgrow the volume."""
-TABLE_BYTES = 2**24
+TABLE_BYTES = 2**21
 """Size of the tables above which slices are counted in several launches."""
 
 

@@ -42,7 +42,7 @@ class RunOptions:
     ----------
     device
         "cpu" or "cuda:N".
-    device_name
+    device_name, device_versions
         For the record.
     scheduler
         Address of a Dask scheduler, or "gpus" for one worker on each card of this machine; ``None`` uses threads.
@@ -58,6 +58,7 @@ class RunOptions:
 
     device: str = "cpu"
     device_name: str = "CPU"
+    device_versions: str = ""
     scheduler: str | None = None
     workers: int = 2
     budget: float = DEFAULT_BUDGET
@@ -319,6 +320,7 @@ def provenance(state: RunState) -> dict[str, Any]:
         "device": {
             "kind": o.device,
             "name": o.device_name,
+            "versions": o.device_versions,
             "workers": o.workers,
             "budget_bytes": o.budget,
             "scheduler": o.scheduler,
@@ -334,7 +336,18 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version(), "fibtomo": fibtomo.__version__}
-    for name in ("numpy", "scipy", "scikit-image", "SimpleITK", "zarr", "zarrs", "dask", "numba", "cupy-cuda13x"):
+    for name in (
+        "numpy",
+        "scipy",
+        "scikit-image",
+        "SimpleITK",
+        "zarr",
+        "zarrs",
+        "dask",
+        "numba",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+    ):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -55,6 +55,7 @@ def test_default_pipeline_on_a_device_equals_the_cpu(slices, on_cpu, tmp_path):
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["device"]["kind"] == "cuda:0"
     assert record["device"]["name"] == "stand-in 0"
+    assert record["device"]["versions"] == "compute capability 9.0, CUDA 13.0, driver for CUDA 13.0"
     assert {"read", "upload", "download", "write"} <= {t["what"] for t in record["timings"]}
 
 
@@ -72,3 +73,10 @@ def test_the_budget_follows_the_free_memory_of_the_device(slices, tmp_path):
         found = run(slices, tmp_path / "out", "quick-look", device="auto", **FACTS)
         assert found.provenance["device"]["budget_bytes"] == pytest.approx(0.8 * (64 << 20), rel=0.01)
         assert card().peak_bytes <= 64 << 20
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("pipeline", ["default", "nanoporous-metal"])
+def test_a_card_equals_the_cpu(slices, tmp_path, pipeline):
+    here, there = (run(slices, tmp_path / d[:4], pipeline, device=d, **FACTS) for d in ("cpu", "cuda:0"))
+    check_same(there, here)

@@ -54,6 +54,21 @@ def test_stage_on_the_device(name, tmp_path):
             found = found.get()
         check_host(table, name, cupy)
     check_bytes(stage, params, ctx, peaks)
+    check_same(found, expected, table, expected_table)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_on_a_card(name, tmp_path):
+    import cupy
+
+    params = params_of(name, tmp_path)
+    _, expected, expected_table, _, _ = run_stage(name, params, lambda a: a)
+    _, found, table, _, _ = run_stage(name, params, cupy.asarray)
+    check_same(None if found is None else found.get(), expected, table, expected_table)
+
+
+def check_same(found, expected, table, expected_table) -> None:
     if expected_table is not None:
         assert table.keys() == expected_table.keys()
     if expected is None:
