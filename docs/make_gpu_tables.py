@@ -138,7 +138,7 @@ def kernel_model_rows() -> list[str]:
     for entry, (moved, flops, of) in COSTS.items():
         cells = [1e9 * max(moved / c.bytes_per_s, flops / c.flops) / OF_PEAK for c in CARDS]
         bound = ["memory" if moved / c.bytes_per_s > flops / c.flops else "arithmetic" for c in CARDS]
-        numbers = " | ".join(f"{t:.3g} ({1e3 / t:.0f} M/s, {b})" for t, b in zip(cells, bound, strict=True))
+        numbers = " | ".join(f"{t:.2g} ({1 / t:.2g} G/s, {b})" for t, b in zip(cells, bound, strict=True))
         rows.append(f"| `{entry}` | {of} | {moved:g} | {flops:g} | {numbers} |")
     return rows
 
@@ -152,10 +152,10 @@ def fill(text: str, name: str, rows: list[str]) -> str:
 OFFSETS = 225
 """Places that the default non-local means compare with, 10 nm slices and 5 nm pixels."""
 WORD = 10.0
-"""A word of shared memory, in floating-point operations: 128 bytes a cycle where 256 operations are done."""
+"""A word from shared memory or the first cache, in floating-point operations: 128 bytes a cycle where 256 operations are done."""
 COSTS: dict[str, tuple[float, float, str]] = {
-    "resample": (1 + 4, 2 * (4 * 16 + 4 * 5), "target voxel, uint8, cubic, 4 slices"),
-    "resample_warped": (1 + 4, 4 * (2 * 16 + 2 * 16 * 6 + 90), "target voxel, uint8, cubic, warped"),
+    "resample": (1 + 4, 168 + 88 * WORD, "target voxel, uint8, cubic, 4 slices"),
+    "resample_warped": (1 + 4, 1256 + 128 * WORD, "target voxel, uint8, cubic, warped"),
     "gradients": (12, 75, "pixel"),
     "band_steps": (13, 20, "pixel"),
     "smoothed": (8.5, 40, "pixel"),

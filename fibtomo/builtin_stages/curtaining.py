@@ -48,8 +48,8 @@ def apply(block: Any, params: CurtainParams, ctx: StageContext) -> Any:
 
 
 def needs(params: CurtainParams, spec: VolumeSpec) -> Needs:
-    """One slice at a time: its temporaries take about 85 bytes per pixel, whatever the slab."""
-    return Needs(bytes_per_voxel=24.0)
+    """The slab and what is taken from it; one slice at a time is worked on, which takes some 110 bytes per pixel."""
+    return Needs(bytes_per_voxel=8.0, fixed_bytes=110.0 * spec.shape[1] * spec.shape[2])
 
 
 register(
