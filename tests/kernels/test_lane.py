@@ -77,6 +77,46 @@ def test_many_threads_share_a_device(cupy):
     assert 1 < most[0] <= IN_FLIGHT
 
 
+def test_blocks_arrive_and_leave_while_another_is_computed(cupy):
+    """One thread computes until another has sent its block and a third has fetched its result."""
+    block = np.ones((3, 40, 50), np.float32)
+    ready, working, sent, fetched = (threading.Event() for _ in range(4))
+    found = []
+
+    def fetch() -> None:
+        with way_over("cuda:0") as way:
+            there = way.upload(block)
+            with way.working():
+                there = there + np.float32(1)
+            ready.set()
+            assert working.wait(20)
+            found.append(way.download(there))
+        fetched.set()
+
+    def compute() -> None:
+        assert ready.wait(20)
+        with way_over("cuda:0") as way:
+            there = way.upload(block)
+            with way.working():
+                working.set()
+                found.append(sent.wait(20) and fetched.wait(20))
+                found.append(float(there.sum()))
+
+    def send() -> None:
+        assert working.wait(20)
+        with way_over("cuda:0") as way:
+            way.upload(block)
+            sent.set()
+
+    threads = [threading.Thread(target=f) for f in (fetch, compute, send)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(found[0], block + 1)
+    assert found[1:] == [True, block.sum()]
+
+
 def test_an_error_makes_room_for_others(cupy):
     def break_down() -> None:
         with way_over("cuda:0") as way:

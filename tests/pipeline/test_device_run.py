@@ -72,7 +72,8 @@ def test_the_budget_follows_the_free_memory_of_the_device(slices, tmp_path):
     with strict_cupy.installed(memory_bytes=64 << 20):
         found = run(slices, tmp_path / "out", "quick-look", device="auto", **FACTS)
         assert found.provenance["device"]["budget_bytes"] == pytest.approx(0.8 * (64 << 20), rel=0.01)
-        assert card().peak_bytes <= 64 << 20
+        assert card().counts["free_all_blocks"] == 0  # slabs as thick as the budget allows do fit
+        assert card().peak_bytes > 4 << 20
 
 
 @pytest.mark.gpu
