@@ -152,7 +152,7 @@ def fill(text: str, name: str, rows: list[str]) -> str:
 OFFSETS = 225
 """Places that the default non-local means compare with, 10 nm slices and 5 nm pixels."""
 WORD = 10.0
-"""A word from shared memory or the first cache, in floating-point operations: 128 bytes a cycle where 256 operations are done."""
+"""A word from shared memory or the first cache, in floating-point operations."""
 COSTS: dict[str, tuple[float, float, str]] = {
     "resample": (1 + 4, 168 + 88 * WORD, "target voxel, uint8, cubic, 4 slices"),
     "resample_warped": (1 + 4, 1256 + 128 * WORD, "target voxel, uint8, cubic, warped"),
