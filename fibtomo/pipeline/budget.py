@@ -70,7 +70,7 @@ class Machine:
             return 0
         waiting = int(spare // memory.kept_for(slab))
         together = self.workers if waiting >= IN_FLIGHT - 1 else 1 + waiting
-        return min(together, int(self.host_budget // memory.kept_for(slab)))
+        return int(min(together, self.host_budget / memory.kept_for(slab)))
 
     def peak_bytes(self, memory: Memory, slab: int, together: int) -> float:
         """Bytes of the budget that `together` slabs take."""
