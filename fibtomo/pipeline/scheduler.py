@@ -10,6 +10,8 @@ from fibtomo.pipeline.progress import Observer
 
 EVERY_CARD = "gpus"
 """Scheduler that is started for a run, with one worker on each card of this machine."""
+PATIENCE_S = 15.0
+"""How long a scheduler may take to answer."""
 THREADS_OF_A_CARD = 5
 """Blocks under way with a card: one read, one sent, one computed, one fetched, one written."""
 
@@ -117,7 +119,7 @@ def _connect(address: str) -> Any:
             "--scheduler needs the package distributed: pip install 'fibtomo[cluster]'"
         ) from None
     try:
-        return Client(address, timeout="15s", set_as_default=False)
+        return Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError, multiprocessing.TimeoutError) as error:
         raise BackendUnavailableError(f"no Dask scheduler answers at {address}: {error}") from None
 

@@ -9,6 +9,7 @@ import zarr
 
 import fibtomo
 from fibtomo.errors import BackendUnavailableError
+from fibtomo.pipeline import scheduler
 from fibtomo.pipeline.scheduler import answering, run_tasks
 
 
@@ -39,7 +40,8 @@ def test_one_after_another_gives_the_same_result(slices, tmp_path):
     np.testing.assert_array_equal(a, b)
 
 
-def test_absent_cluster_is_named(slices, tmp_path):
+def test_absent_cluster_is_named(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 2.0)
     with pytest.raises(BackendUnavailableError, match=r"127\.0\.0\.1:9"):
         fibtomo.run(slices, tmp_path / "o", pipeline="quick-look", scheduler="tcp://127.0.0.1:9")
 
