@@ -5,20 +5,18 @@
 
 #include "common.cuh"
 
-#define THREADS 256
+#define THREADS 128
 
-// Sum over the threads of a block, in thread 0; every thread must come here.
-__device__ float block_sum(float value, float *scratch)
+// Add up the N values of all threads of a block, in scratch[k][0]; every thread must come here.
+template <int N> __device__ void block_sums(const float (&value)[N], float (*scratch)[THREADS])
 {
-    scratch[threadIdx.x] = value;
+    for (int k = 0; k < N; ++k) scratch[k][threadIdx.x] = value[k];
     for (int half = THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (threadIdx.x < half) scratch[threadIdx.x] += scratch[threadIdx.x + half];
+        if (threadIdx.x < half)
+            for (int k = 0; k < N; ++k) scratch[k][threadIdx.x] += scratch[k][threadIdx.x + half];
     }
     __syncthreads();
-    const float total = scratch[0];
-    __syncthreads();
-    return total;
 }
 
 // partial (blocks): |value|^2.
@@ -26,15 +24,15 @@ extern "C" __global__ __launch_bounds__(THREADS) void ring_power(
     const float2 *__restrict__ values, const int *__restrict__ pixel, const int *__restrict__ first,
     float *__restrict__ partial)
 {
-    __shared__ float scratch[THREADS];
+    __shared__ float scratch[1][THREADS];
     const int block = blockIdx.x;
-    float sum = 0.0f;
+    float sum[1] = {0.0f};
     for (int i = first[block] + threadIdx.x; i < first[block + 1]; i += THREADS) {
         const float2 v = values[pixel[i]];
-        sum += v.x * v.x + v.y * v.y;
+        sum[0] += v.x * v.x + v.y * v.y;
     }
-    sum = block_sum(sum, scratch);
-    if (threadIdx.x == 0) partial[block] = sum;
+    block_sums(sum, scratch);
+    if (threadIdx.x == 0) partial[block] = scratch[0][0];
 }
 
 // partial (blocks, 6): R, -I wy, -I wx, R wy^2, R wy wx, R wx^2 of the turned spectrum R + iI = cross turn_y turn_x.
@@ -43,7 +41,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void ring_moments(
     const float *__restrict__ wy, const float *__restrict__ wx, const int *__restrict__ pixel,
     const int *__restrict__ first, float *__restrict__ partial, int cols)
 {
-    __shared__ float scratch[THREADS];
+    __shared__ float scratch[6][THREADS];
     const int block = blockIdx.x;
     float sum[6] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     for (int i = first[block] + threadIdx.x; i < first[block + 1]; i += THREADS) {
@@ -59,8 +57,6 @@ extern "C" __global__ __launch_bounds__(THREADS) void ring_moments(
         sum[4] += real * fy * fx;
         sum[5] += real * fx * fx;
     }
-    for (int k = 0; k < 6; ++k) {
-        const float total = block_sum(sum[k], scratch);
-        if (threadIdx.x == 0) partial[block * 6 + k] = total;
-    }
+    block_sums(sum, scratch);
+    if (threadIdx.x < 6) partial[block * 6 + threadIdx.x] = scratch[threadIdx.x][0];
 }

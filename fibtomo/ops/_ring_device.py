@@ -11,8 +11,8 @@ from fibtomo.backend.kernels import launch, load_kernel
 
 Array = Any
 Float = NDArray[np.float64]
-THREADS = 256
-CHUNK = 4 * THREADS
+THREADS = 128
+CHUNK = 8 * THREADS
 """Samples that one block sums."""
 
 
