@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from fibtomo.backend.array import namespace, to_dtype
 from fibtomo.backend.lane import Way, way_over
-from fibtomo.core.stage import Kind, StageContext
+from fibtomo.core.stage import Apply, Combine, Kind, StageContext
 from fibtomo.core.volume import Calibration, Table, VolumeSpec
 from fibtomo.pipeline.config import Call
 from fibtomo.pipeline.plan import spec_after
@@ -130,13 +131,8 @@ def steps_of(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: C
         ctx = StageContext(spec, 0, (0, n), tables, calibration)
         block = current[0]
         if stage.measure is not None and stage.combine is not None and stage.produces is not None:
-            measure, combine, role = stage.measure, stage.combine, stage.produces
-
-            def keep(partial: Table, call: Call = call, ctx: StageContext = ctx, combine: Any = combine,
-                     role: str = role) -> None:  # fmt: skip
-                tables[role] = combine([partial], call.params, ctx)
-
-            yield Step(call, "measure", block, _bound(measure, block, call.params, ctx), keep)
+            keep = partial(_keep, tables, stage.produces, stage.combine, call.params, ctx)
+            yield Step(call, "measure", block, partial(stage.measure, block, call.params, ctx), keep)
         if stage.apply is None:
             continue
         out = spec_after(call, ctx)
@@ -144,17 +140,17 @@ def steps_of(calls: Sequence[Call], block: Any, spec: VolumeSpec, calibration: C
             ctx = StageContext(spec, 0, (0, n), tables, calibration, out, (0, out.shape[0]))
             if stage.side_tables is not None:
                 tables.update(stage.side_tables(call.params, ctx))
-        run = _stored(_bound(stage.apply, block, call.params, ctx), out.dtype)
-        yield Step(call, "apply", block, run, lambda made: current.__setitem__(0, made))
+        run = partial(_stored, out.dtype, stage.apply, block, call.params, ctx)
+        yield Step(call, "apply", block, run, partial(current.__setitem__, 0))
         spec = out
 
 
-def _bound(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
-    return lambda: function(*args)
+def _keep(tables: dict[str, Table], role: str, combine: Combine, params: Any, ctx: StageContext, made: Table) -> None:
+    tables[role] = combine([made], params, ctx)
 
 
-def _stored(run: Callable[[], Any], dtype: str) -> Callable[[], Any]:
-    return lambda: to_dtype(run(), dtype)
+def _stored(dtype: str, apply: Apply, block: Any, params: Any, ctx: StageContext) -> Any:
+    return to_dtype(apply(block, params, ctx), dtype)
 
 
 def _fastest(way: Way, repeats: int, run: Callable[[], Any]) -> tuple[float, Any]:

@@ -102,10 +102,18 @@ class ndarray:  # noqa: N801 - cupy's name
         card().counts["to_host"] += 1
         return convert(read(self))
 
-    __float__ = lambda self: self._item(float)  # noqa: E731
-    __int__ = lambda self: self._item(int)  # noqa: E731
-    __bool__ = lambda self: self._item(bool)  # noqa: E731
-    __complex__ = lambda self: self._item(complex)  # noqa: E731
+    def __float__(self) -> float:
+        return self._item(float)
+
+    def __int__(self) -> int:
+        return self._item(int)
+
+    def __bool__(self) -> bool:
+        return self._item(bool)
+
+    def __complex__(self) -> complex:
+        return self._item(complex)
+
     __hash__ = None
 
     def item(self, *index: int) -> Any:

@@ -1,5 +1,6 @@
 """Namespaces whose functions are NumPy's or SciPy's, called as the installed cupy would have it."""
 
+from functools import partialmethod
 from types import ModuleType
 from typing import Any
 
@@ -116,8 +117,8 @@ class Ufunc:
             return None
         return result(getattr(self._host, method)(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()}))
 
-    at = lambda self, *args: self._method("at", *args)  # noqa: E731
-    reduce = lambda self, *args, **kw: self._method("reduce", *args, **kw)  # noqa: E731
-    accumulate = lambda self, *args, **kw: self._method("accumulate", *args, **kw)  # noqa: E731
-    outer = lambda self, *args, **kw: self._method("outer", *args, **kw)  # noqa: E731
-    reduceat = lambda self, *args, **kw: self._method("reduceat", *args, **kw)  # noqa: E731
+    at = partialmethod(_method, "at")
+    reduce = partialmethod(_method, "reduce")
+    accumulate = partialmethod(_method, "accumulate")
+    outer = partialmethod(_method, "outer")
+    reduceat = partialmethod(_method, "reduceat")
