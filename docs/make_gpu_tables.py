@@ -138,14 +138,14 @@ def kernel_model_rows() -> list[str]:
     for entry, (moved, flops, of) in COSTS.items():
         cells = [1e9 * max(moved / c.bytes_per_s, flops / c.flops) / OF_PEAK for c in CARDS]
         bound = ["memory" if moved / c.bytes_per_s > flops / c.flops else "arithmetic" for c in CARDS]
-        numbers = " | ".join(f"{t:.2g} ({1 / t:.2g} G/s, {b})" for t, b in zip(cells, bound, strict=True))
+        numbers = " | ".join(f"{t:.2g} ({1 / t:.3g} G/s, {b})" for t, b in zip(cells, bound, strict=True))
         rows.append(f"| `{entry}` | {of} | {moved:g} | {flops:g} | {numbers} |")
     return rows
 
 
 def fill(text: str, name: str, rows: list[str]) -> str:
     """Replace the rows between the marks of a table."""
-    mark = re.compile(rf"(<!-- {name}: begin -->\n(?:.*\n){{2}})(.*?)(<!-- {name}: end -->)", re.DOTALL)
+    mark = re.compile(rf"(<!-- {name}: begin -->\n(?:[^\n]*\n){{2}})(.*?)(<!-- {name}: end -->)", re.DOTALL)
     return mark.sub(lambda m: m[1] + "".join(row + "\n" for row in rows) + m[3], text)
 
 
