@@ -55,7 +55,7 @@ class DeviceRings:
         return len(self.first) - 1
 
 
-def power(values: Array, ring: DeviceRings, rings: int) -> Float:  # noqa: ARG001 - of the twin
+def power(values: Array, ring: DeviceRings, _rings: int) -> Float:
     """Squared magnitude summed over each ring, on the host."""
     partial = namespace(values).empty(ring.blocks(), dtype=np.float32)
     _run("ring_power", ring, (namespace(values).ascontiguousarray(values), ring.pixel, ring.first, partial))
@@ -74,7 +74,7 @@ def weighted(cross: Array, ring: DeviceRings, weights: NDArray[np.float32]) -> A
 
 
 def moments(
-    cross: Array, ring: DeviceRings, rings: int, turn_y: Array, turn_x: Array, wy: Float, wx: Float  # noqa: ARG001
+    cross: Array, ring: DeviceRings, _rings: int, turn_y: Array, turn_x: Array, wy: Float, wx: Float
 ) -> Float:  # fmt: skip
     """(6, rings) sums of R, −I·wy, −I·wx, R·wy², R·wy·wx, R·wx² of the turned cross spectrum R + iI."""
     xp = namespace(cross)
