@@ -6,13 +6,24 @@ from typing import Any
 from fibtomo.errors import InputError
 from fibtomo.phantom.capped import Capped
 from fibtomo.phantom.fiducial import Fiducial
-from fibtomo.phantom.packing import InclinedColumns, Particles, Polycrystal
+from fibtomo.phantom.packing import BooleanBalls, InclinedColumns, Particles, Polycrystal
 from fibtomo.phantom.specimens import Layered, NanoporousMetal, Specimen, Tpms
 from fibtomo.phantom.trench import Trench
 
 KINDS: dict[str, type[Specimen]] = {
     cls.kind: cls
-    for cls in (NanoporousMetal, Particles, Tpms, Layered, Polycrystal, InclinedColumns, Capped, Trench, Fiducial)
+    for cls in (
+        NanoporousMetal,
+        Particles,
+        BooleanBalls,
+        Tpms,
+        Layered,
+        Polycrystal,
+        InclinedColumns,
+        Capped,
+        Trench,
+        Fiducial,
+    )
 }
 
 

@@ -1,0 +1,215 @@
+"""Walls and open pores where back walls shine through: a forest over what the rays of light say."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fibtomo.backend.array import as_array, namespace
+from fibtomo.core.volume import OUTSIDE, Shape
+from fibtomo.errors import InputError
+from fibtomo.ops.forest_inference import FlatForest, forest_probabilities
+from fibtomo.ops.light_decay import LightFit, fit_light, sample_rays
+from fibtomo.ops.shine_features import Range, shine_feature_names, shine_features, tiles_of
+from fibtomo.ops.wall_rays import Light
+
+Array = Any
+Span = tuple[float, float]
+MODEL = Path(__file__).parents[1] / "models" / "shine_through.npz"
+FORMAT = "fibtomo shine-through forest 1"
+MARGIN = 0.1
+"""Share of a trained span by which a stack may lie beyond it before that is said."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Least and largest values of the stacks that a forest was trained on.
+
+    Attributes
+    ----------
+    decay_slices, noise
+        As in `Light`.
+    rows_per_slice
+        Rows that light runs down in a slice.
+    wall_share
+        Volume fraction of the walls.
+    """
+
+    decay_slices: Span
+    noise: Span
+    rows_per_slice: Span
+    wall_share: Span
+
+
+@dataclass(frozen=True)
+class ShineForest:
+    """A forest that tells walls from open pores, and what it was trained on."""
+
+    forest: FlatForest
+    trained: Trained
+
+    def save(self, path: str | Path) -> None:
+        """Write an ``.npz`` file; nothing in it needs pickle."""
+        header = json.dumps({"format": FORMAT, "features": shine_feature_names(), "trained": asdict(self.trained)})
+        arrays = {k: v.astype(np.float16) if k == "probability" else v for k, v in self.forest.to_arrays().items()}
+        np.savez_compressed(path, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path = MODEL) -> "ShineForest":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            There is no such file, or it is another version's.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                header = json.loads(stored["header"].tobytes())
+                arrays = {k: stored[k] for k in stored.files if k != "header"}
+            arrays["probability"] = arrays["probability"].astype(np.float32)
+            trained = Trained(**{k: tuple(v) for k, v in header["trained"].items()})
+            forest, form, features = FlatForest.from_arrays(arrays), header["format"], header["features"]
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} holds no shine-through forest ({error}); take another copy or train it"
+            ) from error
+        if form != FORMAT or features != shine_feature_names():
+            raise InputError(f"{path} is of format {form!r}, this version reads {FORMAT!r}; train it anew")
+        return cls(forest, trained)
+
+    def doubts(self, fit: LightFit, rows_per_slice: float, wall_share: float | None = None) -> list[str]:
+        """Sentences on what lies outside of the training."""
+        light, spans = fit.light, self.trained
+        found = []
+        if fit.blind:
+            found.append(
+                f"the volume is too small to follow light through its pores ({fit.rays} rays): they were taken for "
+                "filled ones"
+            )
+        if fit.upside_down:
+            found.append(
+                "light runs up the face instead of down, the labels will be wrong: flip the rows of the volume, or set "
+                "the orientation of the slices"
+            )
+        values = [
+            ("decay of light", "slices", light.decay_slices, spans.decay_slices),
+            ("noise over contrast", "", light.noise, spans.noise),
+            ("way of light", "rows per slice", rows_per_slice, spans.rows_per_slice),
+            ("share of walls", "", wall_share, spans.wall_share),
+        ]
+        for name, unit, value, (low, high) in values:
+            slack = MARGIN * (high - low)
+            if value is not None and not low - slack <= value <= high + slack:
+                span = f"{low:.3g} to {high:.3g}"
+                found.append(f"{name} {value:.3g} {unit}".rstrip() + f" lies outside of what was trained on ({span})")
+        return found
+
+
+@cache
+def shipped_forest() -> ShineForest:
+    """The forest that comes with fibtomo, trained by ``fibtomo/models/train_shine_through.py``."""
+    return ShineForest.load()
+
+
+def wall_probability(
+    slab: Array,
+    z0: int,
+    core: Range,
+    shape: Shape,
+    light: Light,
+    rows_per_slice: float,
+    *,
+    seen: Array | None = None,
+    forest: FlatForest | None = None,
+) -> Array:
+    """Probability that voxels of a slab are wall.
+
+    Parameters
+    ----------
+    slab
+        (z, y, x) greys, NumPy or CuPy, with `slices_around` its core as far as the volume goes.
+    z0
+        First slice of the slab in the volume.
+    core
+        Slices [start, stop) of the slab that are wanted.
+    shape
+        Of the whole volume.
+    light
+        Of the whole volume, as from `fit_light`.
+    rows_per_slice
+        Cotangent of the column angle times dz / dy.
+    seen
+        Same shape as the slab; false where nothing is known.
+    forest
+        By default the shipped one.
+
+    Returns
+    -------
+    probability
+        (stop − start, y, x) float32, the same kind of array; the same for any slab that holds those slices.
+    """
+    xp = namespace(slab)
+    trees = forest or shipped_forest().forest
+    out = xp.empty((core[1] - core[0], *slab.shape[1:]), xp.float32)
+    first, last = z0 + core[0], z0 + core[1]
+    for tile in tiles_of(shape, (first, last), rows_per_slice):
+        window, (z, y, x) = tile.within(z0), tile.core
+        known = None if seen is None else seen[window]
+        features = shine_features(slab[window], (z.start, z.stop), light, rows_per_slice, known)[:, :, y, x]
+        walls = forest_probabilities(features, trees)[1]
+        (a, b), rows, columns = tile.voxels
+        kept = slice(max(a, first), min(b, last))
+        into = slice(kept.start - first, kept.stop - first), slice(*rows), slice(*columns)
+        out[into] = walls[kept.start - a : kept.stop - a]
+    return out
+
+
+def segment_shine_through(
+    volume: Array, rows_per_slice: float, *, seen: Array | None = None, say: Callable[[str], None] | None = None
+) -> Array:
+    """Label open pores 0 and walls 1 in a volume whose back walls shine through its pores.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x) greys in the frame of the specimen, NumPy or CuPy.
+    rows_per_slice
+        Cotangent of the column angle times dz / dy.
+    seen
+        Same shape; false where nothing is known.
+    say
+        Told what lies outside of the forest's training.
+
+    Returns
+    -------
+    labels
+        (z, y, x) uint8, `OUTSIDE` where not seen; the same kind of array.
+
+    Raises
+    ------
+    InputError
+        The volume is too small or shows one grey only.
+
+    References
+    ----------
+    M. Salzer et al., Mater. Charact. 69 (2012) 115; C. Fend et al., J. Microsc. 281 (2021) 127 (training on simulated
+    structures).
+    """
+    volume = as_array(volume)
+    xp, whole = namespace(volume), (0, len(volume))
+    fit = fit_light([sample_rays(volume, 0, whole, volume.shape, rows_per_slice, seen)])
+    labels = xp.empty(volume.shape, xp.uint8)
+    walls = wall_probability(volume, 0, whole, volume.shape, fit.light, rows_per_slice, seen=seen)
+    labels[:] = walls > 0.5
+    if seen is not None:
+        labels[~seen] = OUTSIDE
+    if say is not None:
+        share = float((labels == 1).sum()) / max(1, int((labels != OUTSIDE).sum()))
+        for doubt in shipped_forest().doubts(fit, rows_per_slice, share):
+            say(doubt)
+    return labels
