@@ -12,6 +12,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fibtomo.core.params import Params
 from fibtomo.core.volume import Calibration, Shape, Table, VolumeSpec
 from fibtomo.errors import PipelineError
@@ -89,6 +92,11 @@ class StageContext:
     def core_slices(self) -> slice:
         """`core` as a slice to cut the block with."""
         return slice(*self.core)
+
+    def shown(self, slices: int) -> NDArray[np.integer[Any]] | None:
+        """What the block's slices show, as boxes or row by row, or ``None`` if every voxel was seen."""
+        valid = self.tables.get("valid")
+        return None if valid is None else np.asarray(valid.get("spans", valid["boxes"]))[self.z0 : self.z0 + slices]
 
 
 Apply = Callable[[Any, Any, StageContext], Any]

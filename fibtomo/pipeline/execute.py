@@ -347,6 +347,8 @@ def _versions() -> dict[str, str]:
         "numba",
         "cupy-cuda12x",
         "cupy-cuda13x",
+        "onnxruntime",
+        "onnxruntime-gpu",
     ):
         try:
             versions[name] = version(name)
