@@ -24,7 +24,7 @@ class OnnxParams(Params):
     """Phases by a network of your own from an ONNX file, tile by tile (pip install 'fibtomo[onnx]')."""
 
     model: str = Field(
-        description="ONNX file; its input is (n, c, y, x) with c neighbouring slices, or (n, 1, z, y, x)."
+        description="ONNX file; its input is (n, c, y, x) with c neighbouring slices, or (n, c, z, y, x)."
     )
     tile_px: tuple[Edge, Edge, Edge] | None = Field(
         None, description="Voxels (z, y, x) to label in one run; empty: what the model's input fits, or 16 × 128 × 128."
@@ -37,6 +37,9 @@ class OnnxParams(Params):
         description="Greys by those of the whole volume: zscore: mean 0, deviation 1; minmax: 0 to 1; or a mean and a "
         "deviation.",
     )
+    channels: Literal["all", "main"] = Field(
+        "all", description="Channels of the stack that go in, the main one first: all that are carried, or it alone."
+    )
     single: Literal["probability", "logit"] = Field(
         "probability",
         description="What a network with one output channel gives; several are classes, the largest wins.",
@@ -44,14 +47,21 @@ class OnnxParams(Params):
     threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which a single channel is phase 1.")
 
 
-def tiling(p: OnnxParams) -> Tiling:
+def inputs(p: OnnxParams, spec: VolumeSpec) -> list[Bins]:
+    """Bins of the greys of each volume that goes in."""
+    greys = [(spec.dtype, spec.value_range), *((c.dtype, c.value_range) for c in spec.channels)]
+    return [Bins.covering(*grey) for grey in (greys if p.channels == "all" else greys[:1])]
+
+
+def tiling(p: OnnxParams, spec: VolumeSpec) -> Tiling:
     """Tiles that the model takes."""
-    return tiling_of(load_network(p.model).shape, p.tile_px, p.halo_px, name=f"segment.onnx: {p.model}")
+    volumes = len(inputs(p, spec))
+    return tiling_of(load_network(p.model).shape, p.tile_px, p.halo_px, volumes, f"segment.onnx: {p.model}")
 
 
-def trial(p: OnnxParams) -> Trial:
+def trial(p: OnnxParams, spec: VolumeSpec) -> Trial:
     """One run of the model, checked."""
-    tiles = tiling(p)
+    tiles = tiling(p, spec)
     tried = try_network(p.model, tiles.input_shape)
     tiles.core_of(np.empty(tried.shape, np.bool_))
     if tried.shape[1] > OUTSIDE:
@@ -61,35 +71,33 @@ def trial(p: OnnxParams) -> Trial:
 
 def needs(p: OnnxParams, spec: VolumeSpec) -> Needs:
     """Labels beside the block, and all layers of the network for one tile."""
-    reach = tiling(p).reach
-    return Needs(halo=(reach, reach), bytes_per_voxel=10.0, fixed_bytes=trial(p).bytes)
+    reach = tiling(p, spec).reach
+    return Needs(halo=(reach, reach), bytes_per_voxel=10.0, fixed_bytes=trial(p, spec).bytes)
 
 
 def out_spec(p: OnnxParams, ctx: StageContext) -> VolumeSpec:
     """As many phases as the model tells."""
-    classes = max(2, trial(p).shape[1])
+    classes = max(2, trial(p, ctx.spec).shape[1])
     return ctx.spec.with_(kind="phases", dtype="uint8", value_range=(0.0, classes - 1.0))
 
 
 def measure(block: Any, p: OnnxParams, ctx: StageContext) -> Table:
-    """Histogram of the slab's own slices."""
+    """Histogram of the slab's own slices, for each volume that goes in."""
     boxes = ctx.shown(len(block))
     core = None if boxes is None else boxes[ctx.core_slices]
-    return {"counts": _bins(ctx).count(block[ctx.core_slices], core)[1:-1]}
+    volumes = zip(inputs(p, ctx.spec), (block, *ctx.channels.values()), strict=False)
+    return {f"counts_{k}": bins.count(volume[ctx.core_slices], core)[1:-1] for k, (bins, volume) in enumerate(volumes)}
 
 
 def combine(partials: Sequence[Table], p: OnnxParams, ctx: StageContext) -> Table:
-    """Greys of the volume that are 0 and 1 to the network."""
-    counts = np.sum([t["counts"] for t in partials], axis=0)
-    if isinstance(p.normalise, tuple):
-        zero, scale = p.normalise
-    else:
-        zero, scale = _statistics(counts, _bins(ctx), p.normalise)
-    return {"zero": float(zero), "one": float(zero + scale)}
-
-
-def _bins(ctx: StageContext) -> Bins:
-    return Bins.covering(ctx.spec.dtype, ctx.spec.value_range)
+    """Greys of each volume that are 0 and 1 to the network."""
+    levels = []
+    for k, bins in enumerate(inputs(p, ctx.spec)):
+        counts = np.sum([t[f"counts_{k}"] for t in partials], axis=0)
+        given = isinstance(p.normalise, tuple)
+        zero, scale = p.normalise if given else _statistics(counts, bins, p.normalise)
+        levels.append((zero, zero + scale))
+    return {"levels": np.array(levels, dtype=np.float64)}
 
 
 def _statistics(counts: NDArray[np.int64], bins: Bins, how: str) -> tuple[float, float]:
@@ -108,15 +116,15 @@ def _statistics(counts: NDArray[np.int64], bins: Bins, how: str) -> tuple[float,
 def apply(block: Any, p: OnnxParams, ctx: StageContext) -> Any:
     """Label the block's tiles."""
     network = load_network(p.model, block)
-    boxes, levels = ctx.shown(len(block)), ctx.tables["network"]
+    boxes, levels = ctx.shown(len(block)), ctx.tables["network"]["levels"]
     return label_tiles(
-        [block],
+        [block, *ctx.channels.values()][: len(levels)],
         ctx.z0,
         ctx.spec.shape[0],
-        tiling(p),
+        tiling(p, ctx.spec),
         network,
         lambda scores: _decided(scores, p),
-        [(levels["zero"], levels["one"])],
+        levels,
         None if boxes is None else row_spans(boxes, block.shape),
     )
 
@@ -143,5 +151,6 @@ register(
         makes="phases",
         produces="network",
         optional=("valid",),
+        sees_channels=True,
     )
 )

@@ -117,7 +117,7 @@ def tiling_of(
         tile_px = None if tile_px is None else (1, *tile_px[1:])
         halo_px, space = (z_halo, *halo_px[1:]), [2 * z_halo + 1, *space]
     elif channels not in (None, volumes):
-        raise InputError(f"{name} takes {channels} channels, and there are {volumes}: name them with --with")
+        raise InputError(f"{name} takes {channels} channels, and {volumes} go in: name the others with --with")
     default = PLANE_TILE if planes else SOLID_TILE
     fitting = [d if s is None else s - 2 * h for s, d, h in zip(space, default, halo_px, strict=True)]
     z, y, x = tile_px or fitting
@@ -153,7 +153,7 @@ def label_tiles(
     tiling: Tiling,
     score: Score,
     decide: Callable[[NDArray[Any]], NDArray[np.uint8]],
-    straight: Sequence[tuple[float, float]],
+    straight: Sequence[Sequence[float]],
     spans: NDArray[np.integer[Any]] | None = None,
 ) -> Array:
     """Label slices [z0, z0 + n) of a volume; what lies beyond its faces is its mirror image.
@@ -231,7 +231,7 @@ def _within(index: Sequence[Index], spans: NDArray[np.integer[Any]] | None) -> N
     return (x >= ends[..., :1]) & (x < ends[..., 1:])
 
 
-def _levelled(grey: NDArray[Any], ends: tuple[float, float], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _levelled(grey: NDArray[Any], ends: Sequence[float], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
     zero, one = (np.float32(end) for end in ends)
     level = (grey.astype(np.float32) - zero) / (one - zero)
     return np.where(shown, level, np.float32(0))

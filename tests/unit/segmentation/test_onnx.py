@@ -165,7 +165,7 @@ def wrong_models(folder):
     even = convolution(np.ones((1, 4, 3, 3)))
     yield {"model": save_model(even, folder / "even.onnx")}, "4 channels, which are not an odd number"
     two = convolution(np.ones((1, 2, 3, 3, 3)))
-    yield {"model": save_model(two, folder / "two.onnx")}, "takes 2 channels, and there are 1"
+    yield {"model": save_model(two, folder / "two.onnx")}, "takes 2 channels, and 1 go in"
     batch = convolution(np.ones((1, 1, 3, 3, 3)), shape=[4, 1, 8, 8, 8])
     yield {"model": save_model(batch, folder / "batch.onnx")}, "takes 4 tiles at a time"
     small = convolution(np.ones((1, 1, 3, 3, 3)), shape=[1, 1, 8, 8, 8])
