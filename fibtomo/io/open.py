@@ -18,6 +18,7 @@ from fibtomo.io.inputs import RawFacts, open_input
 from fibtomo.io.naming import find_gaps
 from fibtomo.io.readers.base import Opened, Reader
 from fibtomo.io.stack import Stack, evenly, measured_range
+from fibtomo.io.stretched import stretched
 from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
 
 _PIXEL_TOLERANCE = 1e-3
@@ -77,7 +78,7 @@ def open_stack(
     channel
         Detector to read by default.
     companions
-        Further detectors that a run carries through the same geometry.
+        Further detectors, or maps of coarser pixels, that a run carries through the same geometry.
     dataset
         Volume inside an HDF5 file or Zarr group.
     slices
@@ -123,9 +124,11 @@ def open_stack(
     chosen = _chosen(slices, reader.shape[0])
     calibration = selected(calibration, reader.shape[0], chosen)
     numbers = tuple(opened.numbers[k] for k in chosen) if opened.numbers else None
+    wanted = {companion.casefold() for companion in companions}
+    readers = {n: stretched(r, reader, rows[1], n) if n.casefold() in wanted else r for n, r in opened.readers.items()}
     stack = Stack(
         path=place,
-        readers=_same_shape(opened.readers, name, findings),
+        readers=_same_shape(readers, name, findings),
         channel_name=name,
         chosen=chosen,
         rows=rows,

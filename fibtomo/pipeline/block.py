@@ -252,11 +252,11 @@ def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int
         return []
     before, after = stage.needs(call.params, job.out).measure_halo
     a, b = max(0, z0 - before), min(n, z1 + after)
-    channels = course.channels_of(job, (call,), a, b)
-    ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration, channels=channels)
+    ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
     try:
+        seen = replace(ctx, channels=course.channels_of(job, (call,), a, b))
         with course.computing(call.name):
-            return [stage.measure(block[a - lo : b - lo], call.params, ctx)]
+            return [stage.measure(block[a - lo : b - lo], call.params, seen)]
     except MemoryError:
         whole = z1 - z0 < 2 or stage.apply is not None
         if whole and not course.way.remote:
@@ -264,8 +264,9 @@ def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int
     course.way.trim()
     if whole:
         host = course.way.download(block[a - lo : b - lo])
+        seen = replace(ctx, channels=replace(course, way=HOST_WAY).channels_of(job, (call,), a, b))
         with course.clock(call.name):
-            return [stage.measure(host, call.params, ctx)]
+            return [stage.measure(host, call.params, seen)]
     middle = (z0 + z1) // 2
     halves = ((z0, middle), (middle, z1))
     return [p for start, stop in halves for p in _measured(job, call, block, lo, start, stop, course)]

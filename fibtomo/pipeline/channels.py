@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
 from fibtomo.core.source import SliceSource
 from fibtomo.errors import InputError, PipelineError
@@ -76,8 +75,3 @@ def roles_given(config: PipelineConfig, known: Collection[str]) -> list[str]:
 def bad_slices(source: SliceSource) -> list[int]:
     """Slices that cannot be read from one of the channels; the geometry leaves them out of all."""
     return sorted({k for s in (source, *carried(source).values()) for k in getattr(s, "bad_slices", ())})
-
-
-def volume_place(out: Path, channel: str) -> Path:
-    """Where the volume of a channel stands in the end."""
-    return out / volume_name(channel)

@@ -21,7 +21,7 @@ from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
 from fibtomo.pipeline.budget import Machine
-from fibtomo.pipeline.channels import bad_slices, carried, grey_stages, roles_given, volume_place
+from fibtomo.pipeline.channels import bad_slices, carried, grey_stages, roles_given, volume_name
 from fibtomo.pipeline.config import PipelineConfig
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
@@ -277,7 +277,7 @@ def _carry(state: RunState, observer: Observer) -> None:
 
 def _carried(state: RunState, name: str, source: SliceSource, observer: Observer) -> SliceSource:
     """Volume of another channel: a run within the run, with a ledger of its own; the slices if nothing changes them."""
-    config, place = grey_stages(state.config), volume_place(state.out, name)
+    config, place = grey_stages(state.config), state.out / volume_name(name)
     folder = state.ledger.work / "channels" / place.stem
     inner = RunState(folder, config, source, state.options, Ledger(folder, place), channel=name)
     inner.ledger.work.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def provenance(state: RunState) -> dict[str, Any]:
         "pipeline_yaml": state.config.to_yaml(),
         "files": state.files,
         "volume": {"shape": list(volume.spec.shape), "voxel_nm": volume.spec.voxel_nm} if volume else None,
-        "channels": {name: volume_name(name) for name in state.channels},
+        "channels": {n: volume_name(n) for n in state.channels if (state.out / volume_name(n)).is_dir()},
         "tables": kept_tables(state.tables) | kept_curtains(state.config.calls, state.tables),
         "device": {
             "kind": o.device,

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import strict_cupy
 import tifffile
 import zarr
 from network_models import convolution, save_model
 from skimage.registration import phase_cross_correlation
+from strict_cupy import card
 
 import fibtomo
 from fibtomo.cli.app import run_cli
@@ -75,8 +77,6 @@ def test_the_main_channel_is_what_it_is_alone(both, done, tmp_path):
     alone = carried(both, tmp_path / "alone", companions=())
     assert not alone.channels
     assert_same(alone.path, done.path)
-    unnamed = fibtomo.run(both, tmp_path / "unnamed", parse_pipeline(PIPELINE, "two"), **FACTS)
-    assert_same(unnamed.path, done.path)
 
 
 def test_a_companion_is_what_a_run_of_its_own_makes_of_the_same_drift(both, done, tmp_path):
@@ -114,6 +114,7 @@ class Impatient(SilentObserver):
     """Stops after so many blocks."""
 
     def __init__(self, blocks: int) -> None:
+        super().__init__()
         self.left = blocks
 
     def advance(self, voxels: int) -> None:
@@ -128,7 +129,7 @@ def test_an_interrupted_run_goes_on(both, done, tmp_path):
     stops, run = 0, None
     while run is None:
         try:
-            run = carried(both, tmp_path / "out", memory_bytes=7e6, workers=1, observer=Impatient(9))
+            run = carried(both, tmp_path / "out", memory_bytes=7e6, workers=1, observer=Impatient(5))
         except CancelledError:
             stops += 1
             assert stops < 40
@@ -165,13 +166,14 @@ def test_it_is_an_image_of_its_own_with_place_scale_and_levels(done):
     reopened = open_stack(done.path / "volume_c1.ome.zarr")
     assert reopened.voxel_nm == done.voxel_nm
     assert done.provenance["channels"] == {"c1": "volume_c1.ome.zarr"}
-    assert "c1" in done.report_path.read_text()
+    assert "Further channels" in done.report_path.read_text()
 
 
 def test_it_is_replaced_with_the_run(both, done, tmp_path):
     out = tmp_path / "out"
-    carried(both, out, pipeline="drift-only")
-    run = carried(both, out, pipeline="drift-only", companions=(), overwrite=True)
+    only = parse_pipeline("stages: [geometry.resample]", "only")
+    carried(both, out, pipeline=only)
+    run = carried(both, out, pipeline=only, companions=(), overwrite=True)
     assert not run.channels
     assert not (out / "volume_c1.ome.zarr").exists()
 
@@ -206,6 +208,25 @@ def test_a_network_sees_all_channels(both, done, tmp_path):
         fibtomo.run(both, tmp_path / "main", config, settings=["segment.channels=main"], **FACTS)
 
 
+@pytest.mark.parametrize("room", [256 << 20, 3 << 20])
+def test_a_card_sees_them_too(both, tmp_path, room):
+    """Also a small one, on which blocks are halved."""
+    model = save_model(convolution(np.array([1.0, -1.0]).reshape(1, 2, 1, 1, 1)), tmp_path / "difference.onnx")
+    config = tmp_path / "p.yaml"
+    network = (
+        f"{{use: segment.onnx, with: {{model: {model}, single: logit, tile_px: [2, 32, 32], halo_px: [0, 1, 1]}}}}"
+    )
+    config.write_text(f"stages: [geometry.resample, {network}]\n")
+    options = {"pipeline": config, "memory_bytes": 2e8, "workers": 1}
+    with strict_cupy.installed(memory_bytes=room):
+        found = carried(both, tmp_path / "card", device="cuda:0", **options)
+        assert card().counts["launch resample"]
+        assert card().peak_bytes <= room
+    expected = carried(both, tmp_path / "cpu", **options)
+    for one, other in ((found.labels, expected.labels), (found.channels["c1"], expected.channels["c1"])):
+        assert np.mean(one.compute() != other.compute()) < 2e-3
+
+
 def test_where_no_stage_changes_greys_the_slices_themselves_are_seen(both, tmp_path):
     model = save_model(convolution(np.array([0.0, 1.0]).reshape(1, 2, 1, 1, 1), [-128.0]), tmp_path / "second.onnx")
     config = tmp_path / "p.yaml"
@@ -213,6 +234,7 @@ def test_where_no_stage_changes_greys_the_slices_themselves_are_seen(both, tmp_p
     config.write_text(f"stages: [{network}]\n")
     run = carried(both, tmp_path / "out", pipeline=config)
     np.testing.assert_array_equal(run.labels.compute(), both[1] > 128)
+    assert not run.channels
 
 
 def test_greys_may_not_change_after_all_channels_were_seen(both, tmp_path):
@@ -246,6 +268,36 @@ def test_from_the_command_line(both, done, tmp_path, capsys):
         for p in (tmp_path / "out/volume_EDS_Fe.ome.zarr/0", done.path / "volume_c1.ome.zarr/0")
     )
     np.testing.assert_array_equal(left, right)
+
+
+def maps_beside_slices(folder, shape):
+    """Slices of 48 × 64 pixels of one detector, and maps of another size."""
+    rng = np.random.default_rng(0)
+    arrays = {"SE": rng.integers(0, 255, (5, 48, 64)), "EDS Fe": rng.integers(0, 9, (5, *shape))}
+    for name, array in arrays.items():
+        (folder / name).mkdir(parents=True)
+        for k, plane in enumerate(array):
+            tifffile.imwrite(folder / name / f"slice_{k:03d}.tif", plane.astype(np.uint8))
+    return folder, arrays
+
+
+def test_coarser_maps_lie_where_their_pixels_are(tmp_path):
+    folder, arrays = maps_beside_slices(tmp_path / "a", (12, 16))
+    stack = open_stack(folder, channel="SE", companions=["eds fe"], voxel_nm=(5, 5, 5), crop_info_bar=False)
+    fine = arrays["EDS Fe"].repeat(4, axis=1).repeat(4, axis=2)
+    other = stack.carried["EDS Fe"]
+    np.testing.assert_array_equal(other.read(1, 4), fine[1:4])
+    np.testing.assert_array_equal(other.readers["EDS Fe"].read(slice(0, 2), slice(5, 11)), fine[:2, 5:11])
+    assert not [p for p in stack.problems if p.kind == "mixed-shape"]
+    assert other.fingerprint() != stack.fingerprint()
+    assert "EDS Fe" not in open_stack(folder, channel="SE", voxel_nm=(5, 5, 5), crop_info_bar=False).channels
+
+
+@pytest.mark.parametrize("shape", [(12, 15), (12, 32), (13, 16), (96, 128)])
+def test_maps_that_do_not_fit_are_refused(tmp_path, shape):
+    folder, _ = maps_beside_slices(tmp_path / "a", shape)
+    with pytest.raises(InputError, match="channel 'EDS Fe' has 5 × "):
+        open_stack(folder, channel="SE", companions=["EDS Fe"], voxel_nm=(5, 5, 5), crop_info_bar=False)
 
 
 def test_a_slice_that_one_channel_lacks_is_bridged_in_all(both, tmp_path):
