@@ -190,6 +190,9 @@ def execute(
             "pipeline": {k: v for k, v in config.to_dict().items() if k != "summary"},
             "version": fibtomo.__version__,
         }
+        channels = {name: volume_name(name) for name in carried(source)}
+        if channels:
+            record["channels"] = channels
         if files:
             record["file among the parameters"] = files
         started = datetime.now(UTC).isoformat(timespec="seconds")

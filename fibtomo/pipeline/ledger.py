@@ -17,7 +17,7 @@ import numpy as np
 
 from fibtomo.core.volume import Table
 from fibtomo.errors import OutputError
-from fibtomo.pipeline.results import CHANNEL_VOLUMES, VOLUME
+from fibtomo.pipeline.results import VOLUME
 
 WORK = ".fibtomo-work"
 _PLAIN = "__plain__"
@@ -153,14 +153,25 @@ class Ledger:
             "report.html",
             "run.json",
         ]
+        known += self._channel_volumes()
         for path in [self.work, *(self.out / name for name in known), *self._numbered()]:
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
 
+    def _channel_volumes(self) -> list[str]:
+        """Volumes of further channels that an earlier run, finished or not, says to have made."""
+        names: list[str] = []
+        for path, keys in ((self.out / "run.json", ()), (self.work / "run.json", ("record",))):
+            document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            for key in keys:
+                document = document.get(key, {})
+            names += document.get("channels", {}).values()
+        return [name for name in names if Path(name).name == name]
+
     def _numbered(self) -> list[Path]:
-        patterns = ("surface_*.ply", "curtains*.csv", CHANNEL_VOLUMES.format("*"))
+        patterns = ("surface_*.ply", "curtains*.csv")
         return [path for pattern in patterns for path in self.out.glob(pattern)]
 
     def note(self, key: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from skimage.registration import phase_cross_correlation
 from strict_cupy import card
 
 import fibtomo
+from fibtomo.api import open_input
 from fibtomo.cli.app import run_cli
 from fibtomo.errors import CancelledError, InputError, PipelineError
 from fibtomo.io.open import open_stack
@@ -173,9 +174,12 @@ def test_it_is_replaced_with_the_run(both, done, tmp_path):
     out = tmp_path / "out"
     only = parse_pipeline("stages: [geometry.resample]", "only")
     carried(both, out, pipeline=only)
+    strange = out / "volume_mine.ome.zarr"
+    strange.mkdir()
     run = carried(both, out, pipeline=only, companions=(), overwrite=True)
     assert not run.channels
     assert not (out / "volume_c1.ome.zarr").exists()
+    assert strange.is_dir()
 
 
 def test_a_network_sees_all_channels(both, done, tmp_path):
@@ -249,6 +253,15 @@ def test_wrong_names_are_refused(both, tmp_path):
     for names, message in ((("BSE",), "no channel 'BSE'; there are: c0, c1"), (("c0",), "used twice")):
         with pytest.raises(InputError, match=message):
             carried(both, tmp_path / "out", companions=names)
+
+
+def test_what_a_pipeline_file_says_holds_for_what_is_not_open_yet(both):
+    stated = parse_pipeline("input: {channel: c1, companions: [c0]}\nstages: [segment.otsu]", "t").input
+    facts = {"voxel_nm": "unknown"}
+    assert open_input(both, stated, facts).companions == ("c0",)
+    assert open_input(both, stated, {**facts, "channel": "c0", "companions": ("c1",)}).companions == ("c1",)
+    opened = open_input(open_stack(both, channel="c0", **facts).carrying(["c1"]), stated, {})
+    assert (opened.channel_name, opened.companions) == ("c0", ("c1",))
 
 
 def test_from_the_command_line(both, done, tmp_path, capsys):
