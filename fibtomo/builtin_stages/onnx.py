@@ -13,7 +13,7 @@ from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.errors import InputError
-from fibtomo.ops.histogram import Bins, row_spans
+from fibtomo.ops.histogram import Bins, condense, row_spans
 from fibtomo.ops.onnx_tiles import Tiling, label_tiles, tiling_of
 
 Edge = Annotated[int, Field(ge=1, le=4096)]
@@ -90,14 +90,22 @@ def measure(block: Any, p: OnnxParams, ctx: StageContext) -> Table:
 
 
 def combine(partials: Sequence[Table], p: OnnxParams, ctx: StageContext) -> Table:
-    """Greys of each volume that are 0 and 1 to the network."""
-    levels = []
-    for k, bins in enumerate(inputs(p, ctx.spec)):
-        counts = np.sum([t[f"counts_{k}"] for t in partials], axis=0)
+    """Greys of each volume that are 0 and 1 to the network; histogram of the main channel for the report."""
+    volumes, levels = inputs(p, ctx.spec), []
+    counted = [np.sum([t[f"counts_{k}"] for t in partials], axis=0) for k in range(len(volumes))]
+    for counts, bins in zip(counted, volumes, strict=True):
         given = isinstance(p.normalise, tuple)
         zero, scale = p.normalise if given else _statistics(counts, bins, p.normalise)
         levels.append((zero, zero + scale))
-    return {"levels": np.array(levels, dtype=np.float64)}
+    histogram, bin_edges = condense(counted[0], volumes[0].edges)
+    return {
+        "thresholds": [],
+        "sigma": [],
+        "classes": max(2, trial(p, ctx.spec).shape[1]),
+        "levels": np.array(levels, dtype=np.float64),
+        "histogram": histogram,
+        "bin_edges": bin_edges,
+    }
 
 
 def _statistics(counts: NDArray[np.int64], bins: Bins, how: str) -> tuple[float, float]:
@@ -116,7 +124,7 @@ def _statistics(counts: NDArray[np.int64], bins: Bins, how: str) -> tuple[float,
 def apply(block: Any, p: OnnxParams, ctx: StageContext) -> Any:
     """Label the block's tiles."""
     network = load_network(p.model, block)
-    boxes, levels = ctx.shown(len(block)), ctx.tables["network"]["levels"]
+    boxes, levels = ctx.shown(len(block)), ctx.tables["threshold"]["levels"]
     return label_tiles(
         [block, *ctx.channels.values()][: len(levels)],
         ctx.z0,
@@ -149,7 +157,7 @@ register(
         out_spec=out_spec,
         files=lambda p: files_of(p.model),
         makes="phases",
-        produces="network",
+        produces="threshold",
         optional=("valid",),
         sees_channels=True,
     )

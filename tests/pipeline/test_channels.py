@@ -212,6 +212,16 @@ def test_a_network_sees_all_channels(both, done, tmp_path):
         fibtomo.run(both, tmp_path / "main", config, settings=["segment.channels=main"], **FACTS)
 
 
+def test_clusters_of_both_channels_in_a_run(both, done, tmp_path):
+    """The phases of the thresholds, with less noise; the fractions have an uncertainty."""
+    text = PIPELINE.replace("segment.otsu", "{use: segment.joint, with: {classes: 2}}")
+    run = carried(both, tmp_path / "out", pipeline=parse_pipeline(text, "joint"))
+    assert np.mean(run.labels.compute() == done.labels.compute()) > 0.98
+    rows = [row for row in run.measurements.rows if row["quantity"] == "volume_fraction"]
+    assert all(row["uncertainty"] > 0 for row in rows)
+    assert len(run.provenance["tables"]["threshold"]["mean"]) == 2
+
+
 @pytest.mark.parametrize("room", [256 << 20, 3 << 20])
 def test_a_card_sees_them_too(both, tmp_path, room):
     """Also a small one, on which blocks are halved."""

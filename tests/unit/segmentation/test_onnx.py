@@ -29,7 +29,7 @@ def labels_of(block, params, tables=None, slab=None, value_range=(0.0, 255.0)):
     starts = range(0, n, slab)
     contexts = [StageContext(spec, z, (0, min(slab, n - z)), tables) for z in starts]
     partials = [STAGE.measure(block[z : z + slab], params, c) for z, c in zip(starts, contexts, strict=True)]
-    tables["network"] = STAGE.combine(partials, params, contexts[0])
+    tables["threshold"] = STAGE.combine(partials, params, contexts[0])
     parts = []
     for z in starts:
         a, b = max(0, z - halo), min(n, z + slab + halo)
