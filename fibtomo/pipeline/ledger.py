@@ -162,17 +162,13 @@ class Ledger:
 
     def _channel_volumes(self) -> list[str]:
         """Volumes of further channels that an earlier run, finished or not, says to have made."""
-        names: list[str] = []
-        for path, keys in ((self.out / "run.json", ()), (self.work / "run.json", ("record",))):
-            document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            for key in keys:
-                document = document.get(key, {})
-            names += document.get("channels", {}).values()
-        return [name for name in names if Path(name).name == name]
+        paths = (self.out / "run.json", self.work / "run.json")
+        documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+        named = [document.get("record", document).get("channels", {}).values() for document in documents]
+        return [name for names in named for name in names if Path(name).name == name]
 
     def _numbered(self) -> list[Path]:
-        patterns = ("surface_*.ply", "curtains*.csv")
-        return [path for pattern in patterns for path in self.out.glob(pattern)]
+        return [path for pattern in ("surface_*.ply", "curtains*.csv") for path in self.out.glob(pattern)]
 
     def note(self, key: str, value: Any) -> None:
         """Keep one fact of the plan (slab sizes), so that a resumed run cuts the same blocks."""

@@ -16,6 +16,7 @@ from fibtomo.errors import CancelledError, InputError, PipelineError
 from fibtomo.io.open import open_stack
 from fibtomo.phantom import acquire
 from fibtomo.pipeline.config import parse_pipeline
+from fibtomo.pipeline.preview import preview
 from fibtomo.pipeline.progress import SilentObserver
 
 FACTS = {"voxel_nm": (5, 5, 5), "column_angle_deg": 52, "tilt_corrected": False, "tracked": True, "look": False}
@@ -263,6 +264,22 @@ def test_wrong_names_are_refused(both, tmp_path):
     for names, message in ((("BSE",), "no channel 'BSE'; there are: c0, c1"), (("c0",), "used twice")):
         with pytest.raises(InputError, match=message):
             carried(both, tmp_path / "out", companions=names)
+
+
+def test_a_preview_shows_the_main_channel(both):
+    stack = open_stack(both, channel="c0", companions=["c1"], voxel_nm="unknown")
+    calls = parse_pipeline("stages: [{use: segment.joint, with: {classes: 2}}]", "t").calls
+    shown = preview(stack, list(calls), 5)
+    np.testing.assert_array_equal(shown.before, both[0, 1:10])
+    assert set(np.unique(shown.after)) == {0, 1}
+
+
+def test_channels_that_would_take_one_folder_are_refused(tmp_path):
+    names = {"axes": "ZCYX", "Channel": {"Name": ["SE", "Fe K", "Fe/K"]}}
+    tifffile.imwrite(tmp_path / "maps.ome.tif", np.zeros((4, 3, 32, 32), np.uint8), metadata=names)
+    stack = open_stack(tmp_path / "maps.ome.tif", companions=["Fe K", "Fe/K"], voxel_nm="unknown")
+    with pytest.raises(InputError, match="Fe K and Fe/K would both be written to volume_Fe_K"):
+        fibtomo.plan(stack, look=False)
 
 
 def test_what_a_pipeline_file_says_holds_for_what_is_not_open_yet(both):
