@@ -62,14 +62,14 @@ class Tiling:
         InputError
             The scores belong to neither the tile nor what was seen.
         """
-        flat = (1, *self.tile[1:]), (1, *self.seen[1:])
-        small, large = flat if self.planes else (self.tile, self.seen)
-        inner = scores[0][:, None] if self.planes and scores.ndim == 4 else scores[0]
-        if inner.ndim == 4 and inner.shape[1:] == small:
-            return inner
-        if inner.ndim == 4 and inner.shape[1:] == large:
-            first = [0 if self.planes else self.halo[0], *self.halo[1:]]
-            return inner[(slice(None), *(slice(f, f + t) for f, t in zip(first, self.tile, strict=True)))]
+        small, large = ((1, *s[1:]) if self.planes else s for s in (self.tile, self.seen))
+        if scores.ndim == len(self.input_shape):
+            inner = scores[0][:, None] if self.planes else scores[0]
+            if inner.shape[1:] == small:
+                return inner
+            if inner.shape[1:] == large:
+                first = [0 if self.planes else self.halo[0], *self.halo[1:]]
+                return inner[(slice(None), *(slice(f, f + t) for f, t in zip(first, self.tile, strict=True)))]
         raise InputError(
             f"the network makes {_text(scores.shape)} of {_text(self.input_shape)}, "
             f"which is neither what it saw nor the tile of {_text(self.tile)}: choose tile_px so that "
@@ -192,7 +192,9 @@ def label_tiles(
     first = volumes[0]
     out = namespace(first).full(first.shape, OUTSIDE, dtype=np.uint8)
     sizes = (depth, *first.shape[1:])
-    for corner in product(*(range(0, size, tile) for size, tile in zip(sizes, tiling.tile, strict=True))):
+    deep, *flat = tiling.tile
+    below = range(-(-z0 // deep) * deep, min(depth, z0 + len(first)), deep)
+    for corner in product(below, *(range(0, size, tile) for size, tile in zip(sizes[1:], flat, strict=True))):
         index = [_mirrored(c, t, h, s) for c, t, h, s in zip(corner, tiling.tile, tiling.halo, sizes, strict=True)]
         index[0] -= z0
         if index[0].min() < 0 or index[0].max() >= len(first):

@@ -172,6 +172,8 @@ def wrong_models(folder):
     yield {"model": save_model(small, folder / "small.onnx"), "halo_px": (4, 4, 4)}, "dynamic axes"
     uneven = save_model(averaging_model(), folder / "uneven.onnx")
     yield {"model": uneven, "tile_px": (5, 8, 8), "halo_px": (1, 2, 2)}, "refuses an input of 1 × 1 × 7 × 12 × 12"
+    sum_of_all = convolution(np.ones((1, 1, 1, 1, 1)), after=[("ReduceSum", {"keepdims": 0})])
+    yield {"model": save_model(sum_of_all, folder / "sum.onnx")}, "neither what it saw nor the tile"
     bare = save_model(convolution(np.ones((1, 1, 5, 5, 5)), pad=False), folder / "bare.onnx")
     yield {"model": bare, "halo_px": (4, 4, 4)}, "neither what it saw nor the tile"
     many = save_model(convolution(np.ones((256, 1, 1, 1, 1))), folder / "many.onnx")
