@@ -68,6 +68,14 @@ class Run:
         """Object labels (z, y, x), uint32, as a lazy dask array."""
         return self._array("labels/objects/0")
 
+    @property
+    def channels(self) -> dict[str, Any]:
+        """Further channels (z, y, x) that the run carried along, by name, as lazy dask arrays on the volume's grid."""
+        import dask.array as da
+
+        volumes = self.provenance.get("channels", {})
+        return {name: da.from_zarr(str(self.path / folder / "0")) for name, folder in volumes.items()}
+
     @cached_property
     def voxel_nm(self) -> tuple[float, float, float] | None:
         """(dz, dy, dx) of the volume; ``None`` if the run was in voxels."""
@@ -218,7 +226,8 @@ def prepare_pipeline(
 def open_input(source: Any, stated: InputConfig, overrides: dict[str, Any], *, look: bool = False) -> Any:
     """Open the input of a run; what the caller says, now or of an open stack, outranks what the pipeline file says.
 
-    Guesses that either of them accepts are accepted. A channel "A+B" is the `blended` one. With `look`, see `look_at`.
+    An open stack stays with its channel. Guesses that either of them accepts are accepted. A channel "A+B" is the
+    `blended` one. With `look`, see `look_at`.
     """
     facts = {k: v for k, v in stated.model_dump().items() if v is not None and not _said_before(source, k)}
     accepted = (*facts.get("accept_guess", ()), *_names(overrides.get("accept_guess") or ()))
@@ -263,6 +272,8 @@ def _said_before(source: Any, name: str) -> bool:
     known = source.calibration
     if name == "voxel_nm":
         return bool(known.others.get("in_voxels")) or is_stated(known.pixel_nm) or is_stated(known.slice_nm)
+    if name in ("channel", "companions"):
+        return name == "channel" or bool(source.companions)
     return name != "accept_guess" and is_stated(getattr(known, name))
 
 

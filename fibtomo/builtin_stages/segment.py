@@ -78,8 +78,7 @@ def _out_spec(p: SegmentParams, ctx: StageContext) -> VolumeSpec:
 
 def _boxes(block: Any, ctx: StageContext) -> Any:
     """What the block's slices show, as boxes or row by row, or ``None`` if every voxel was seen."""
-    valid = ctx.tables.get("valid")
-    return None if valid is None else np.asarray(valid.get("spans", valid["boxes"]))[ctx.z0 : ctx.z0 + len(block)]
+    return ctx.shown(len(block))
 
 
 def _bins(ctx: StageContext) -> Bins:

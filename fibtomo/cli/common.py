@@ -89,6 +89,10 @@ def stack_options(
     channel: Annotated[
         str | None, _fact("--channel", help="Detector, where there are several; A+B blends two for least noise.")
     ] = None,
+    companions: Annotated[
+        list[str] | None,
+        _fact("--with", metavar="NAME", help="Detector to carry through the same geometry; repeatable."),
+    ] = None,
     dataset: Dataset = None,
     shape: Annotated[
         tuple[int, int, int] | None, _fact("--shape", metavar="Z Y X", help="Shape of raw voxels without a header.")
@@ -110,6 +114,7 @@ def stack_options(
         "orientation": orientation,
         "accept_guess": tuple(accept_guess) if accept_guess else None,
         "channel": channel,
+        "companions": tuple(companions) if companions else None,
         "dataset": dataset,
         "shape": shape,
         "dtype": dtype,

@@ -12,6 +12,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fibtomo.core.params import Params
 from fibtomo.core.volume import Calibration, Shape, Table, VolumeSpec
 from fibtomo.errors import PipelineError
@@ -74,6 +77,8 @@ class StageContext:
         For WARP: the target grid, and the range of its slices (start, stop) to make.
     notes
         What `apply` found on each slice of the block, arrays (slices,) by name; see `StageDef.notes`.
+    channels
+        The other channels of the block by name, arrays of its shape, for stages with `StageDef.sees_channels`.
     """
 
     spec: VolumeSpec
@@ -84,11 +89,17 @@ class StageContext:
     out_spec: VolumeSpec | None = None
     out_z: tuple[int, int] = (0, 0)
     notes: Table = field(default_factory=dict)
+    channels: dict[str, Any] = field(default_factory=dict)
 
     @property
     def core_slices(self) -> slice:
         """`core` as a slice to cut the block with."""
         return slice(*self.core)
+
+    def shown(self, slices: int) -> NDArray[np.integer[Any]] | None:
+        """What the block's slices show, as boxes or row by row, or ``None`` if every voxel was seen."""
+        valid = self.tables.get("valid")
+        return None if valid is None else np.asarray(valid.get("spans", valid["boxes"]))[self.z0 : self.z0 + slices]
 
 
 Apply = Callable[[Any, Any, StageContext], Any]
@@ -140,6 +151,9 @@ class StageDef:
     late
         Roles of earlier tables that `combine` alone may read: the stage measures in the same pass as those that
         make them.
+    sees_channels
+        Whether it looks at all channels at once: its functions find the others in ``ctx.channels``, and what they are
+        in ``spec.channels``.
     refines
         Whether `combine` replaces the table that an earlier stage of the same pass made, and reads it first.
     citation, version
@@ -165,6 +179,7 @@ class StageDef:
     requires: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    sees_channels: bool = False
     refines: bool = False
     citation: str = ""
     version: int = 1

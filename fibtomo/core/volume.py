@@ -13,6 +13,15 @@ OUTSIDE = 255
 
 
 @dataclass(frozen=True)
+class Channel:
+    """Another channel on the grid of a volume: its name, stored NumPy type and range of greys."""
+
+    name: str
+    dtype: str
+    value_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class VolumeSpec:
     """Shape, type and scale of a (z, y, x) volume.
 
@@ -30,6 +39,8 @@ class VolumeSpec:
         "slice" (stored image rows and columns) or "specimen" (true to scale, isotropic, sheared back).
     kind
         "grey", "phases" (labels ordered by grey, `OUTSIDE` where nothing was seen) or "objects".
+    channels
+        The other channels that are carried along on the same grid.
     """
 
     shape: Shape
@@ -38,6 +49,7 @@ class VolumeSpec:
     value_range: tuple[float, float] = (0.0, 255.0)
     frame: str = "slice"
     kind: str = "grey"
+    channels: tuple[Channel, ...] = ()
 
     @property
     def scale(self) -> VoxelNm:

@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.core.volume import Shape, Sourced
-from fibtomo.errors import InputError
-from fibtomo.io.findings import listed
 from fibtomo.io.readers.base import Reader
 from fibtomo.io.stack import Stack, measured_range, read_type
 
@@ -75,7 +73,7 @@ def combined(stack: Stack, second: str, factors: tuple[float, float], shift: flo
     how
         What the metadata say of it.
     """
-    first, other = stack.channel_name, named(stack, second)
+    first, other = stack.channel_name, stack.spelled(second)
     name = f"{first}+{other}"
     reader = CombinedReader(stack.readers[first], stack.readers[other], factors, shift)
     details = {**stack.details.get(first, {}), "blend": Sourced(how, "least noise of both detectors", "measured")}
@@ -87,17 +85,3 @@ def combined(stack: Stack, second: str, factors: tuple[float, float], shift: flo
         details={**stack.details, name: details},
         images={**stack.images, name: stack.images[first]} if first in stack.images else stack.images,
     )
-
-
-def named(stack: Stack, name: str) -> str:
-    """Name of a channel as the stack spells it.
-
-    Raises
-    ------
-    InputError
-        There is no such channel.
-    """
-    for known in stack.channels:
-        if known.casefold() == name.casefold():
-            return known
-    raise InputError(f"{stack.path} has no channel '{name}'; there are: {listed(stack.channels)}")

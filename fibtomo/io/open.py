@@ -18,6 +18,7 @@ from fibtomo.io.inputs import RawFacts, open_input
 from fibtomo.io.naming import find_gaps
 from fibtomo.io.readers.base import Opened, Reader
 from fibtomo.io.stack import Stack, evenly, measured_range
+from fibtomo.io.stretched import stretched
 from fibtomo.io.vendor.info import ProjectInfo, VendorInfo
 
 _PIXEL_TOLERANCE = 1e-3
@@ -36,6 +37,7 @@ def open_stack(
     orientation: str | None = None,
     accept_guess: str | Sequence[str] = (),
     channel: str | None = None,
+    companions: Sequence[str] = (),
     dataset: str | None = None,
     slices: "slice | Sequence[int] | str | None" = None,
     crop_info_bar: "bool | int | Literal['auto']" = "auto",
@@ -75,6 +77,8 @@ def open_stack(
         Facts that may stay guesses, such as "slice_nm"; without, a run in nm refuses to rest on a guess.
     channel
         Detector to read by default.
+    companions
+        Further detectors, or maps of coarser pixels, that a run carries through the same geometry.
     dataset
         Volume inside an HDF5 file or Zarr group.
     slices
@@ -105,7 +109,8 @@ def open_stack(
         *(overtilt_deg, face_tilt_deg, sample_tilt_deg, orientation, accept_guess),
     )
     if isinstance(path, Stack):
-        return _restated(path, facts, channel, slices)
+        stack = _restated(path, facts, channel, slices)
+        return stack.carrying(companions) if companions else stack
     place, opened = open_input(path, dataset, pattern, skip_bad, RawFacts(shape, dtype, offset))
     infos = {name: _vendor_infos(images) for name, images in opened.images.items()}
     _name_single_channel(opened, infos)
@@ -119,9 +124,11 @@ def open_stack(
     chosen = _chosen(slices, reader.shape[0])
     calibration = selected(calibration, reader.shape[0], chosen)
     numbers = tuple(opened.numbers[k] for k in chosen) if opened.numbers else None
-    return Stack(
+    wanted = {companion.casefold() for companion in companions}
+    readers = {n: stretched(r, reader, rows[1], n) if n.casefold() in wanted else r for n, r in opened.readers.items()}
+    stack = Stack(
         path=place,
-        readers=_same_shape(opened.readers, name, findings),
+        readers=_same_shape(readers, name, findings),
         channel_name=name,
         chosen=chosen,
         rows=rows,
@@ -138,6 +145,7 @@ def open_stack(
         numbers=numbers,
         missing=tuple(n for n in missing if numbers and numbers[0] < n < numbers[-1]) if chosen.step == 1 else (),
     )
+    return stack.carrying(companions)
 
 
 def _vendor_infos(images: Sequence[Path]) -> list[tuple[Path, VendorInfo]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fibtomo.core.evidence import Evidence
-from fibtomo.core.volume import ORIENTATIONS, Calibration, Shape, Sourced, VolumeSpec, VoxelNm, value_range_of
+from fibtomo.core.volume import ORIENTATIONS, Calibration, Channel, Shape, Sourced, VolumeSpec, VoxelNm, value_range_of
 from fibtomo.errors import InputError
 from fibtomo.io.findings import Finding, listed
 from fibtomo.io.logs import SliceLog, read_logs
@@ -58,6 +58,8 @@ class Stack:
         What the slices themselves say of their acquisition; ``None`` until somebody looked.
     told
         The calibration before this evidence was weighed against it.
+    companions
+        Further detectors that a run carries through the same geometry; see `carrying`.
     """
 
     path: Path
@@ -74,11 +76,13 @@ class Stack:
     missing: tuple[int, ...] = ()
     evidence: tuple[Evidence, ...] | None = None
     told: Calibration | None = None
+    companions: tuple[str, ...] = ()
 
     @property
     def spec(self) -> VolumeSpec:
         """Shape, dtype and scale of what `read` returns."""
-        return VolumeSpec(self.shape, self.dtype.name, self.voxel_nm, self.value_range)
+        others = tuple(Channel(n, s.dtype.name, s.value_range) for n, s in self.carried.items())
+        return VolumeSpec(self.shape, self.dtype.name, self.voxel_nm, self.value_range, channels=others)
 
     @property
     def shape(self) -> Shape:
@@ -186,7 +190,49 @@ class Stack:
         if name not in self.readers:
             raise InputError(f"{self.path} has no channel '{name}'; there are: {', '.join(self.readers)}")
         reader = self.readers[name]
-        return replace(self, channel_name=name, value_range=measured_range(reader, self.chosen, self.rows))
+        value_range = measured_range(reader, self.chosen, self.rows)
+        return replace(self, channel_name=name, value_range=value_range, companions=())
+
+    def spelled(self, name: str) -> str:
+        """Name of a detector as the stack spells it.
+
+        Raises
+        ------
+        InputError
+            There is no such detector.
+        """
+        for known in self.channels:
+            if known.casefold() == name.casefold():
+                return known
+        raise InputError(f"{self.path} has no channel '{name}'; there are: {listed(self.channels)}")
+
+    @cached_property
+    def carried(self) -> "dict[str, Stack]":
+        """The further detectors by name."""
+        return {name: self.channel(name) for name in self.companions}
+
+    def carrying(self, names: Sequence[str]) -> "Stack":
+        """Return the same slices with further detectors that a run takes along.
+
+        Raises
+        ------
+        InputError
+            There is no such detector, or it is there already.
+
+        Examples
+        --------
+        >>> from fibtomo.io.open import open_stack
+        >>> both = open_stack(np.zeros((2, 4, 8, 8), np.uint8), voxel_nm="unknown")
+        >>> both.carrying(["c1"]).companions
+        ('c1',)
+        """
+        found: list[str] = []
+        for name in names:
+            known = self.spelled(name)
+            if known in (self.channel_name, *found):
+                raise InputError(f"the channel '{known}' is used twice: name each of {listed(self.channels)} once")
+            found.append(known)
+        return replace(self, companions=tuple(found))
 
     def read(self, z0: int, z1: int) -> NDArray[Any]:
         """Return slices [z0, z1) as a new (z, y, x) array; only their files are touched.
@@ -217,6 +263,8 @@ class Stack:
         digest = hashlib.sha256(self._reader.stamp().encode())
         digest.update(f"{self.channel_name}{self.chosen}{self.rows}{sorted(self._reader.bad)}".encode())
         digest.update(f"{self._flipped}".encode())
+        for stack in self.carried.values():
+            digest.update(stack.fingerprint().encode())
         return digest.hexdigest()[:16]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

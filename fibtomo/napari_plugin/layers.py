@@ -115,10 +115,9 @@ def run_layers(run: Run) -> list[LayerTuple]:
     layers: list[LayerTuple] = []
     volume = run.path / VOLUME
     if (volume / "0").is_dir():
-        levels = _pyramid(volume)
-        coarse = np.asarray(levels[-1])
-        limits = contrast(coarse[coarse != 0], (0.0, 1.0))
-        layers.append(_levelled(levels, "image", **common, name=f"{run.path.name} volume", contrast_limits=limits))
+        layers.append(_grey_layer(volume, **common, name=f"{run.path.name} volume"))
+    for name, folder in run.provenance.get("channels", {}).items():
+        layers.append(_grey_layer(run.path / folder, **common, name=f"{run.path.name} {name}", visible=False))
     for kind in ("phases", "objects"):
         labels = volume / "labels" / kind
         if (labels / "0").is_dir():
@@ -128,6 +127,13 @@ def run_layers(run: Run) -> list[LayerTuple]:
         name = f"{run.path.name} {path.stem.replace('_', ' ')}"
         layers.append(surface_layer(*read_ply(path), {**common, "name": name}))
     return layers
+
+
+def _grey_layer(folder: Path, **options: Any) -> LayerTuple:
+    """A grey volume with the contrast of its coarsest level."""
+    levels = _pyramid(folder)
+    coarse = np.asarray(levels[-1])
+    return _levelled(levels, "image", **options, contrast_limits=contrast(coarse[coarse != 0], (0.0, 1.0)))
 
 
 def label_style(kind: str) -> dict[str, Any]:

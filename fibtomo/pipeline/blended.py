@@ -3,7 +3,7 @@
 import numpy as np
 
 from fibtomo.errors import InputError
-from fibtomo.io.combine import combined, named
+from fibtomo.io.combine import combined
 from fibtomo.io.stack import Stack
 from fibtomo.ops.blend import measure_blend
 
@@ -28,7 +28,7 @@ def blended(stack: Stack, second: str) -> Stack:
     >>> blended(stack, stack.channels[1]).channel_name
     'c0+c1'
     """
-    other = stack.channel(named(stack, second))
+    other = stack.channel(stack.spelled(second))
     sound = sorted(set(range(len(stack))) - set(stack.bad_slices) - set(other.bad_slices)) or [0]
     chosen = sorted({sound[round(i * (len(sound) - 1) / 4)] for i in range(5)})
     slices = [np.concatenate([s.read(k, k + 1) for k in chosen]) for s in (stack, other)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -41,6 +41,8 @@ class SectionJob:
         Tables that stages of this section may read.
     calibration, device
         Of the acquisition; "cpu" or "cuda:N".
+    channels
+        The other channels on the grid of the result, by name.
     """
 
     section: Section
@@ -51,6 +53,7 @@ class SectionJob:
     roles: tuple[str, ...]
     calibration: Calibration
     device: str = "cpu"
+    channels: dict[str, SliceSource] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -117,6 +120,12 @@ class _Course:
             return block
         with self.clock("upload"):
             return self.way.upload(block)
+
+    def channels_of(self, job: SectionJob, calls: tuple[Call, ...], z0: int, z1: int) -> dict[str, Any]:
+        """Slices [z0, z1) of the other channels, if one of the stages sees them."""
+        if not any(call.stage.sees_channels for call in calls):
+            return {}
+        return {name: self.read(source, z0, z1) for name, source in job.channels.items()}
 
 
 def run_block(job: SectionJob, z0: int) -> int:
@@ -213,8 +222,9 @@ def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) 
         with course.computing(section.warp.name):
             block = stage.apply(source, params, ctx) if stage.apply else source
         spec = job.out
+    channels = course.channels_of(job, section.local, lo, hi)
     for call, role in zip(section.local, section.notes, strict=True):
-        ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration)
+        ctx = StageContext(spec, lo, (z0 - lo, z1 - lo), tables, job.calibration, channels=channels)
         with course.computing(call.name):
             block = call.stage.apply(block, call.params, ctx) if call.stage.apply else block
             notes = {name: to_host(v)[z0 - lo : z1 - lo] for name, v in ctx.notes.items()}
@@ -244,8 +254,9 @@ def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int
     a, b = max(0, z0 - before), min(n, z1 + after)
     ctx = StageContext(job.out, a, (z0 - a, z1 - a), course.tables, job.calibration)
     try:
+        seen = replace(ctx, channels=course.channels_of(job, (call,), a, b))
         with course.computing(call.name):
-            return [stage.measure(block[a - lo : b - lo], call.params, ctx)]
+            return [stage.measure(block[a - lo : b - lo], call.params, seen)]
     except MemoryError:
         whole = z1 - z0 < 2 or stage.apply is not None
         if whole and not course.way.remote:
@@ -253,8 +264,9 @@ def _measured(job: SectionJob, call: Call, block: Any, lo: int, z0: int, z1: int
     course.way.trim()
     if whole:
         host = course.way.download(block[a - lo : b - lo])
+        seen = replace(ctx, channels=replace(course, way=HOST_WAY).channels_of(job, (call,), a, b))
         with course.clock(call.name):
-            return [stage.measure(host, call.params, ctx)]
+            return [stage.measure(host, call.params, seen)]
     middle = (z0 + z1) // 2
     halves = ((z0, middle), (middle, z1))
     return [p for start, stop in halves for p in _measured(job, call, block, lo, start, stop, course)]

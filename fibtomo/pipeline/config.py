@@ -30,6 +30,8 @@ class InputConfig(BaseModel):
     orientation: Literal["upright", "rotated-180", "flipped-rows", "flipped-columns"] | None = Field(
         None, description="How the stored images lie on the face."
     )
+    channel: str | None = Field(None, description="Detector on which the geometry is measured; A+B blends two.")
+    companions: tuple[str, ...] | None = Field(None, description="Further detectors to carry through that geometry.")
     accept_guess: tuple[str, ...] | None = Field(None, description="Facts that may stay guesses, as slice_nm.")
 
 

@@ -1,8 +1,6 @@
 """From a checked pipeline and a stack to the finished output folder, resumable at every block."""
 
 import hashlib
-import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,15 +17,18 @@ from fibtomo.core.source import SliceSource
 from fibtomo.core.stage import Kind, StageContext
 from fibtomo.core.volume import Table
 from fibtomo.errors import CalibrationError, InputError
+from fibtomo.io.ome import multiscales, write_group
 from fibtomo.io.zarr_store import ZarrSource, create_array, use_fast_codecs
 from fibtomo.pipeline.block import SectionJob, combine_section, run_block, seconds_of
 from fibtomo.pipeline.budget import Machine
+from fibtomo.pipeline.channels import bad_slices, carried, grey_stages, roles_given, volume_name
 from fibtomo.pipeline.config import PipelineConfig
-from fibtomo.pipeline.curtain_notes import kept_curtains
 from fibtomo.pipeline.ledger import Ledger, locked, read_table, write_table
 from fibtomo.pipeline.plan import Plan, PlannedSection, Resolver, make_plan
 from fibtomo.pipeline.progress import Observer, SilentObserver
-from fibtomo.pipeline.report_data import CALIBRATION, input_record, kept_tables
+from fibtomo.pipeline.pyramid import build_pyramid
+from fibtomo.pipeline.report_data import CALIBRATION
+from fibtomo.pipeline.results import VOLUME
 from fibtomo.pipeline.scheduler import answering, run_tasks
 from fibtomo.pipeline.sections import INPUT, Section, build_sections
 
@@ -92,6 +93,10 @@ class RunState:
         (what, seconds over all workers, voxels).
     resumed, started, wall_s
         Of this process.
+    channel
+        Name of the channel, where it is not the main one.
+    channels
+        Volumes of the other channels by name, once they were made.
     """
 
     out: Path
@@ -106,6 +111,8 @@ class RunState:
     resumed: bool = False
     started: str = ""
     wall_s: float = 0.0
+    channel: str = ""
+    channels: dict[str, SliceSource] = field(default_factory=dict)
 
 
 Finish = Callable[[RunState, Observer], None]
@@ -129,7 +136,13 @@ def preflight(config: PipelineConfig, source: SliceSource, options: RunOptions) 
             break
         if call.stage.check is not None:
             call.stage.check(call.params, source.spec)
-    return make_plan(config, source.spec, source.calibration, options.machine)
+    plan = make_plan(config, source.spec, source.calibration, options.machine)
+    for name, other in carried(source).items():
+        greys, tables = grey_stages(config), [c.stage.produces for c in config.calls if c.stage.produces]
+        given = roles_given(greys, tables)
+        more = make_plan(greys, other.spec, other.calibration, options.machine, given, name)
+        plan = replace(plan, sections=plan.sections + more.sections)
+    return plan
 
 
 def _shear_from_images(config: PipelineConfig) -> bool:
@@ -177,6 +190,9 @@ def execute(
             "pipeline": {k: v for k, v in config.to_dict().items() if k != "summary"},
             "version": fibtomo.__version__,
         }
+        channels = {name: volume_name(name) for name in carried(source)}
+        if channels:
+            record["channels"] = channels
         if files:
             record["file among the parameters"] = files
         started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -186,6 +202,7 @@ def execute(
         if state.resumed:
             watcher.message("resuming the unfinished run found in the output folder")
         _run_sections(state, watcher)
+        _carry(state, watcher)
         state.wall_s = perf_counter() - start
         finish(state, watcher)
         ledger.close(keep=options.keep_work)
@@ -220,14 +237,16 @@ def _calibration_record(source: SliceSource) -> dict[str, Any]:
 
 
 def _run_sections(state: RunState, observer: Observer) -> None:
-    sections = build_sections(state.config)
+    sections = build_sections(state.config, tuple(state.tables), state.channel)
     source, options = state.source, state.options
     resolver = Resolver(sections, source.spec, source.calibration, options.machine)
     noted = state.ledger.noted("slabs") or {}
     resolver.slabs.update({int(grid): int(slab) for grid, slab in noted.items()})
     sources: dict[str, SliceSource] = {INPUT: source}
-    _add_tables(state, {"input": {"bad_slices": list(getattr(source, "bad_slices", []))}})
+    _add_tables(state, {"input": {"bad_slices": bad_slices(source)}})
     for section in sections:
+        if section.sees_channels:
+            _carry(state, observer)
         planned = resolver.resolve(section, state.tables)
         state.ledger.note("slabs", {str(k): v for k, v in resolver.slabs.items()})
         job = SectionJob(
@@ -239,6 +258,7 @@ def _run_sections(state: RunState, observer: Observer) -> None:
             roles=tuple(state.tables),
             calibration=source.calibration,
             device=options.device,
+            channels=state.channels,
         )
         _add_tables(state, _side_tables(job, planned, state.tables))
         job = replace(job, roles=tuple(state.tables))
@@ -249,6 +269,46 @@ def _run_sections(state: RunState, observer: Observer) -> None:
             state.arrays[section.kind] = made
             if section.kind == "grey" and made.spec.frame == "slice":
                 state.arrays["corrected"] = made
+
+
+def _carry(state: RunState, observer: Observer) -> None:
+    """Take every other channel through the geometry of this one, unless that is done."""
+    for name, source in carried(state.source).items():
+        if name not in state.channels:
+            state.channels[name] = _carried(state, name, source, observer)
+
+
+def _carried(state: RunState, name: str, source: SliceSource, observer: Observer) -> SliceSource:
+    """Volume of another channel: a run within the run, with a ledger of its own; the slices if nothing changes them."""
+    config, place = grey_stages(state.config), state.out / volume_name(name)
+    folder = state.ledger.work / "channels" / place.stem
+    inner = RunState(folder, config, source, state.options, Ledger(folder, place), channel=name)
+    inner.ledger.work.mkdir(parents=True, exist_ok=True)
+    _add_tables(inner, {role: state.tables[role] for role in roles_given(config, state.tables)})
+    _run_sections(inner, observer)
+    if "grey" not in inner.arrays:
+        return source
+    state.timings += [(f"{name}: {what}", seconds, voxels) for what, seconds, voxels in inner.timings]
+    array = inner.arrays["grey"]
+    if not place.is_dir():
+        finish_image(inner, array, name, observer)
+        inner.ledger.array_path(VOLUME).replace(place)
+    return replace(array, path=place / "0")
+
+
+def finish_image(state: RunState, array: ZarrSource, name: str, observer: Observer) -> None:
+    """Make an OME-Zarr image of the array "0" of a folder: the coarser levels beside it, and the metadata."""
+    labels = array.spec.kind != "grey"
+    shapes = build_pyramid(
+        state.ledger,
+        array.path,
+        labels=labels,
+        levels=state.config.output.pyramid_levels,
+        scheduler=state.options.scheduler,
+        workers=state.options.workers,
+        observer=observer,
+    )
+    write_group(array.path.parent, multiscales(name, shapes, array.spec.voxel_nm, labels=labels))
 
 
 def _side_tables(job: SectionJob, planned: PlannedSection, tables: dict[str, Table]) -> dict[str, Table]:
@@ -299,57 +359,3 @@ def _run_section(state: RunState, job: SectionJob, workers: int, observer: Obser
     voxels = int(np.prod([float(n) for n in job.out.shape]))
     state.timings += [(name, seconds, voxels) for name, seconds in seconds_of(job).items()]
     observer.end()
-
-
-def provenance(state: RunState) -> dict[str, Any]:
-    """Everything needed to say how a result came about, for ``run.json``."""
-    o, volume = state.options, state.arrays.get("grey")
-    return {
-        "fibtomo": fibtomo.__version__,
-        "status": "finished",
-        "started": state.started,
-        "wall_s": round(state.wall_s, 2),
-        "resumed": state.resumed,
-        "command": o.command or " ".join(sys.argv),
-        "input": input_record(state.source),
-        "pipeline": state.config.to_dict(),
-        "pipeline_yaml": state.config.to_yaml(),
-        "files": state.files,
-        "volume": {"shape": list(volume.spec.shape), "voxel_nm": volume.spec.voxel_nm} if volume else None,
-        "tables": kept_tables(state.tables) | kept_curtains(state.config.calls, state.tables),
-        "device": {
-            "kind": o.device,
-            "name": o.device_name,
-            "versions": o.device_versions,
-            "workers": o.workers,
-            "budget_bytes": o.budget,
-            "scheduler": o.scheduler,
-        },
-        "platform": platform.platform(),
-        "versions": _versions(),
-        "slabs": state.ledger.noted("slabs"),
-        "timings": [{"what": n, "seconds": round(s, 3), "voxels": v} for n, s, v in state.timings],
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version(), "fibtomo": fibtomo.__version__}
-    for name in (
-        "numpy",
-        "scipy",
-        "scikit-image",
-        "SimpleITK",
-        "zarr",
-        "zarrs",
-        "dask",
-        "numba",
-        "cupy-cuda12x",
-        "cupy-cuda13x",
-    ):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -17,6 +17,7 @@ import numpy as np
 
 from fibtomo.core.volume import Table
 from fibtomo.errors import OutputError
+from fibtomo.pipeline.results import VOLUME
 
 WORK = ".fibtomo-work"
 _PLAIN = "__plain__"
@@ -73,12 +74,13 @@ class Ledger:
     ----------
     out
         Output folder of the run.
-    identity
-        Hash of input, pipeline, parameters and version; a folder with another identity is not resumed.
+    volume
+        Where its volume goes in the end, if not below `out`.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, volume: Path | None = None) -> None:
         self.out = out
+        self.volume = volume or out / VOLUME
         self.work = out / WORK
 
     @staticmethod
@@ -88,8 +90,9 @@ class Ledger:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def array_path(self, name: str) -> Path:
-        """Folder of the array `name`: in the work folder, or in the output folder once it was moved there."""
-        moved = self.out / name
+        """Folder of the array `name`: in the work folder, or where the volume belongs once it was moved there."""
+        first, _, rest = name.partition("/")
+        moved = self.volume / rest if first == VOLUME else self.out / name
         return moved if moved.is_dir() else self.work / name
 
     def table_path(self, role: str) -> Path:
@@ -141,7 +144,7 @@ class Ledger:
     def _clear(self) -> None:
         """Remove what an earlier run of fibtomo left here, and nothing else."""
         known = [
-            "volume.ome.zarr",
+            VOLUME,
             "drift.csv",
             "volume_slices.csv",
             "measurements.csv",
@@ -150,11 +153,19 @@ class Ledger:
             "report.html",
             "run.json",
         ]
+        known += self._channel_volumes()
         for path in [self.work, *(self.out / name for name in known), *self._numbered()]:
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
+
+    def _channel_volumes(self) -> list[str]:
+        """Volumes of further channels that an earlier run, finished or not, says to have made."""
+        paths = (self.out / "run.json", self.work / "run.json")
+        documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+        named = [document.get("record", document).get("channels", {}).values() for document in documents]
+        return [name for names in named for name in names if Path(name).name == name]
 
     def _numbered(self) -> list[Path]:
         return [path for pattern in ("surface_*.ply", "curtains*.csv") for path in self.out.glob(pattern)]

@@ -10,13 +10,12 @@ from fibtomo.core.drift import Drift
 from fibtomo.core.measurements import Measurements
 from fibtomo.core.mesh import Mesh
 from fibtomo.core.volume import Table
-from fibtomo.io.ome import multiscales, write_group
-from fibtomo.io.zarr_store import open_array
+from fibtomo.io.ome import write_group
 from fibtomo.pipeline.curtain_notes import write_curtains
-from fibtomo.pipeline.execute import RunState, provenance
+from fibtomo.pipeline.execute import RunState, finish_image
 from fibtomo.pipeline.ledger import write_json
 from fibtomo.pipeline.progress import Observer
-from fibtomo.pipeline.pyramid import build_pyramid
+from fibtomo.pipeline.record import provenance
 from fibtomo.pipeline.report_data import report_data, slice_names
 from fibtomo.pipeline.results import VOLUME, VOLUME_SLICES
 from fibtomo.pipeline.sections import FINAL_PLACES
@@ -41,20 +40,8 @@ def _finish_volume(state: RunState, observer: Observer) -> None:
     if not final:
         return
     label_names = [kind for kind in ("phases", "objects") if kind in final]
-    options = state.options
     for kind, array in final.items():
-        shapes = build_pyramid(
-            state.ledger,
-            array.path,
-            _slab_of(array.path),
-            labels=kind != "grey",
-            levels=state.config.output.pyramid_levels,
-            scheduler=options.scheduler,
-            workers=options.workers,
-            observer=observer,
-        )
-        name = "reconstruction" if kind == "grey" else kind
-        write_group(array.path.parent, multiscales(name, shapes, array.spec.voxel_nm, labels=kind != "grey"))
+        finish_image(state, array, "reconstruction" if kind == "grey" else kind, observer)
     root = state.ledger.array_path(VOLUME)
     if "grey" not in final:  # labels of slices that no stage changed
         write_group(root, {})
@@ -65,11 +52,6 @@ def _finish_volume(state: RunState, observer: Observer) -> None:
         root.replace(target)
     for kind, array in final.items():
         state.arrays[kind] = replace(array, path=state.out / FINAL_PLACES[kind])
-
-
-def _slab_of(path: Path) -> int:
-    array = open_array(path)
-    return int((array.shards or array.chunks)[0])
 
 
 def _write_tables(state: RunState) -> None:

@@ -3,6 +3,7 @@
 The halos of the stages in a section add up and are trimmed once.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,9 +79,10 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slic
     for call in section.measures:
         needs = needs_of(call, out)
         stages.append((needs.bytes_per_voxel * voxels, sum(needs.measure_halo)))
+    channels = sum(np.dtype(c.dtype).itemsize for c in out.channels) if section.sees_channels else 0
     floating = section.warp is not None or any(c.stage.consumes == "grey" for c in section.local)
     written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
-    kept = (4.0 * floating + written) * voxels
+    kept = (4.0 * floating + written + channels) * voxels
     ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
     fixed = max(needs_of(c, out).fixed_bytes for c in (*changing, *section.measures))
     fixed += float(source_slices * source.slice_bytes) if section.warp else 0.0
@@ -213,11 +215,21 @@ def _less_across(warp: Call, read: int) -> str:
     return f"every slice of it lies across {read} of the stack: --set {warp.name}.axes=specimen; or "
 
 
-def make_plan(config: PipelineConfig, raw: VolumeSpec, calibration: Calibration, machine: Machine) -> Plan:
-    """Plan a whole run as if the slices moved only as the geometry says; the run itself uses the same functions."""
-    sections = build_sections(config)
+def make_plan(
+    config: PipelineConfig,
+    raw: VolumeSpec,
+    calibration: Calibration,
+    machine: Machine,
+    given: Collection[str] = (),
+    channel: str = "",
+) -> Plan:
+    """Plan a whole run as if the slices moved only as the geometry says; the run itself uses the same functions.
+
+    For a channel that is carried along, `given` are the roles of the tables that it takes from the main one.
+    """
+    sections = build_sections(config, given, channel)
     resolver = Resolver(sections, raw, calibration, machine)
-    with_drift = any(c.stage.produces == "drift" for s in sections for c in s.measures)
+    with_drift = "drift" in given or any(c.stage.produces == "drift" for s in sections for c in s.measures)
     tables: dict[str, Table] = {}
     if with_drift:
         geometry = resolve_geometry(calibration, shear_from_images=True)

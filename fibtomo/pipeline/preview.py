@@ -43,7 +43,8 @@ class Preview:
 def preview(source: SliceSource, calls: list[Call], z: int, slices: int = 9) -> Preview:
     """Run `calls` one after another on the slab of `slices` slices around slice `z`.
 
-    Statistics that a run takes over the whole stack (flicker, thresholds) are taken over the slab here.
+    Statistics that a run takes over the whole stack (flicker, thresholds) are taken over the slab here, and of several
+    channels only the main one is seen.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def preview(source: SliceSource, calls: list[Call], z: int, slices: int = 9) -> 
     z0 = max(0, min(z - slices // 2, n - slices))
     z1 = min(n, z0 + slices)
     before = source.read(z0, z1)
-    spec = source.spec.with_(shape=before.shape)
+    spec = source.spec.with_(shape=before.shape, channels=())
     block: Any = before
     tables: dict[str, Table] = {}
     calibration = _of_slab(source.calibration, z0, z1)

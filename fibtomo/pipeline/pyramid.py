@@ -39,7 +39,6 @@ def halve_block(job: LevelJob, z0: int) -> int:
 def build_pyramid(
     ledger: Ledger,
     base: Path,
-    slab: int,
     *,
     labels: bool,
     levels: int | None,
@@ -49,6 +48,7 @@ def build_pyramid(
 ) -> list[Shape]:
     """Write the levels "1", "2", ... beside level "0" at `base`; returns the shapes of all levels."""
     array = open_array(base)
+    slab = int((array.shards or array.chunks)[0])
     shapes: list[Shape] = [array.shape]
     dtype = str(array.dtype)
     for level in range(1, pyramid_levels(array.shape, levels)):

@@ -197,6 +197,8 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
         else:
             summary.append(("Voxel", "not calibrated: all lengths are in voxels"))
         summary += _field_of_view(record)
+        if record.get("channels"):
+            summary.append(("Further channels", ", ".join(f"{n} ({f})" for n, f in record["channels"].items())))
         share = float((record["tables"].get("grid") or {}).get("bridged_share", 0.0))
         if share > 0:
             summary.append(("Interpolated across bad slices", f"{100 * share:.2g} % of the volume"))

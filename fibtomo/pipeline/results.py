@@ -10,6 +10,8 @@ from fibtomo.io.zarr_store import ZarrSource, open_array
 from fibtomo.pipeline.sections import FINAL_PLACES
 
 VOLUME = "volume.ome.zarr"
+CHANNEL_VOLUMES = "volume_{}.ome.zarr"
+"""Folder of each channel that was carried along, by its name in letters that every file system takes."""
 VOLUME_SLICES = "volume_slices.csv"
 CURTAINS = "curtains"
 """Role of the notes of ``curtain.remove``, and stem of the file that keeps them."""

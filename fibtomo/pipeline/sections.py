@@ -30,6 +30,8 @@ class Section:
         Role of the table of what each of the local stages notes of the slices; "" where it notes nothing.
     kind
         Kind of volume at its end: "grey", "phases" or "objects".
+    channel
+        The channel that is carried along, where it is not the main one.
     """
 
     index: int
@@ -41,13 +43,19 @@ class Section:
     measures: tuple[Call, ...] = ()
     output: str | None = None
     notes: tuple[str, ...] = ()
+    channel: str = ""
+
+    @property
+    def sees_channels(self) -> bool:
+        """Whether a stage looks at all channels at once."""
+        return any(call.stage.sees_channels for call in (*self.local, *self.measures))
 
     @property
     def title(self) -> str:
         """Names of its stages, for people."""
         names = [c.name for c in (*([self.warp] if self.warp else []), *self.local)]
         names += [f"{c.name} (measure)" if c.stage.apply else c.name for c in self.measures]
-        return " + ".join(names)
+        return f"{self.channel}: {' + '.join(names)}" if self.channel else " + ".join(names)
 
 
 @dataclass
@@ -79,26 +87,27 @@ def free_role(role: str, taken: Collection[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def build_sections(config: PipelineConfig) -> list[Section]:
-    """Cut a pipeline into sections.
+def build_sections(config: PipelineConfig, given: Collection[str] = (), channel: str = "") -> list[Section]:
+    """Cut a pipeline into sections, for the main channel or for one that finds the tables of the roles `given`.
 
     Raises
     ------
     PipelineError
         A stage needs a table or a kind of volume that no earlier stage makes.
     """
-    return Builder(config).build()
+    return Builder(config, given, channel).build()
 
 
 class Builder:
     """Walks the stages in order and keeps at most one section open."""
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, given: Collection[str] = (), channel: str = "") -> None:
         self.config = config
+        self.channel = channel
         self.sections: list[Section] = []
         self.latest = {"grey": INPUT}
         self.grids = {INPUT: 0}
-        self.roles: set[str] = set()
+        self.roles: set[str] = set(given)
         self.noted: set[str] = set()
         self.open: _Open | None = None
 
@@ -189,7 +198,10 @@ class Builder:
         index = len(self.sections)
         output = f"{index:02d}-{o.kind}" if o.changes else None
         self.sections.append(
-            Section(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output, tuple(o.notes))
+            Section(
+                *(index, o.grid, o.source, o.kind, o.warp, tuple(o.local), tuple(o.measures), output, tuple(o.notes)),
+                channel=self.channel,
+            )
         )
         self.roles |= {m.stage.produces or "" for m in o.measures}
         if output:

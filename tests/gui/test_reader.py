@@ -9,7 +9,7 @@ import tifffile
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
-from fibtomo import open_stack, phantom
+from fibtomo import open_stack, phantom, run
 from fibtomo.io.stack import Stack
 from fibtomo.napari_plugin import sample_data
 from fibtomo.napari_plugin.layers import KEY, contrast, show
@@ -131,6 +131,19 @@ def test_run_has_right_scale_levels_and_values(full_run):
         assert options["scale"] == full_run.voxel_nm == (5.0, 5.0, 5.0)
         assert set(options["units"]) == {"nm"}
     np.testing.assert_array_equal(np.asarray(layers["phases"][0][0]), np.asarray(full_run.labels))
+
+
+def test_further_channels_lie_hidden_beside_the_volume(tmp_path):
+    both = np.random.default_rng(0).integers(0, 255, (2, 6, 40, 40)).astype(np.uint8)
+    facts = {"voxel_nm": (5, 5, 5), "column_angle_deg": 52, "tilt_corrected": True, "tracked": True, "look": False}
+    config = tmp_path / "p.yaml"
+    config.write_text("stages: [geometry.resample]")
+    made = run(both, tmp_path / "out", config, channel="c0", companions=["c1"], **facts)
+    main, other = read(made.path)
+    assert [layer[1]["name"] for layer in (main, other)] == ["out volume", "out c1"]
+    assert other[1]["visible"] is False
+    assert other[1]["scale"] == main[1]["scale"]
+    np.testing.assert_array_equal(np.asarray(other[0]), made.channels["c1"].compute())
 
 
 def test_darkest_phase_and_outside_are_clear(full_run):

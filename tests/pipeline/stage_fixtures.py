@@ -1,6 +1,7 @@
 """A small stack and the parameters with which every registered stage is exercised."""
 
 import numpy as np
+from network_models import edge_model, save_model
 
 from fibtomo.core.drift import Drift
 from fibtomo.core.stage import get_stage
@@ -63,4 +64,7 @@ def params_of(name: str, tmp_path):
         rows = "\n".join(f"{k},{0.1 * k},{-0.2 * k}" for k in range(SHAPE[0]))
         path.write_text("slice,dy_px,dx_px\n" + rows + "\n")
         return stage.params(path=str(path))
+    if name == "segment.onnx":
+        path = save_model(edge_model(), tmp_path / "edges.onnx")
+        return stage.params(model=str(path), tile_px=(4, 16, 16), halo_px=(1, 1, 1))
     return stage.params(**({"levels": [120.0]} if name == "segment.threshold" else {}))

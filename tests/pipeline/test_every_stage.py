@@ -147,12 +147,12 @@ def test_parameters_survive_yaml(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_is_documented(name):
+def test_every_parameter_is_documented(name, tmp_path):
     stage = get_stage(name)
     assert stage.summary.endswith(".")
     for key, field in stage.params.model_fields.items():
         assert field.description, f"{name}.{key} has no description"
-    needs = stage.needs(stage.params() if name not in {"drift.import"} else stage.params(path="x"), spec_for("grey"))
+    needs = stage.needs(params_of(name, tmp_path), spec_for("grey"))
     assert needs.bytes_per_voxel >= 0
 
 

@@ -12,7 +12,9 @@ def test_reference_pages_are_current(repo):
     assert done.returncode == 0, "run `make docs`"
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/napari.md", "docs/drift.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/napari.md", "docs/drift.md", "docs/segmentation.md"]
+)
 def test_local_links_lead_somewhere(repo, page):
     path = repo / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):

@@ -26,6 +26,7 @@ FORBIDDEN = {  # library -> the only layers that may name it
     "cupy": {"backend"},
     "cupyx": {"backend"},
     "cupy_backends": {"backend"},
+    "onnxruntime": {"backend"},
     "napari": {"napari_plugin"},
     "qtpy": {"napari_plugin"},
     "magicgui": {"napari_plugin"},
@@ -89,7 +90,8 @@ def test_libraries_stay_in_their_places(repo):
 def test_import_pulls_in_nothing_heavy(module):
     code = (
         f"import sys, {module}\n"
-        "heavy = {'napari', 'cupy', 'dask', 'numba', 'scipy', 'skimage', 'SimpleITK', 'zarr', 'pandas'}\n"
+        "heavy = {'napari', 'cupy', 'dask', 'numba', 'scipy', 'skimage', 'SimpleITK', 'zarr', 'pandas', "
+        "'onnxruntime'}\n"
         "print(','.join(sorted(heavy & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
