@@ -1,0 +1,298 @@
+"""Touching objects split where the distance to their surface has a pass: a watershed that any cut leaves the same.
+
+All pairs of neighbouring voxels of the mask are ordered: by the squared distance of the lower voxel, then its place in
+raster order, then the same of the higher voxel. The maximum spanning forest under that order is unique, and it is cut
+where the lower of the two peaks that meet at a pass rises at least h above it. Its trees are the objects: the h-maxima
+of the distance, flooded downwards (Meyer & Beucher 1990; dynamics: Grimaud 1992; spanning forest: Cousty et al. 2009).
+
+A slab finds what belongs together for certain: each voxel and its highest neighbour; and two sides of a pass, one of
+which is known on all its boundary above the pass and rises by less than h. Merging voxels that end in one object
+changes no other decision, so the forest of the slabs' remains and of the faces between them gives the same objects.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fibtomo.backend.array import to_host
+from fibtomo.core.volume import OUTSIDE, Table, VoxelNm
+from fibtomo.errors import InputError
+from fibtomo.ops.distance import distance_transform
+from fibtomo.ops.labels import Components, Connectivity, components_of, packed, unpacked
+
+SQUARE_LIMIT = 2**18
+"""Largest squared distance in whole steps: float32 distances still round to the right one."""
+LOOK_AHEAD = 4
+"""Slices beyond a slab in which it settles what belongs together; changes the size of its remains, not the result."""
+WIDEST_NECKS = 32
+"""Radius, in smallest voxel edges, up to which distances are told apart by default."""
+H_DIAGONALS = 0.5
+"""Default h in voxel diagonals."""
+
+
+@dataclass(frozen=True)
+class Flood:
+    """How objects are split.
+
+    Attributes
+    ----------
+    connectivity
+        6, 18 or 26.
+    scale
+        Voxel size (dz, dy, dx).
+    h
+        Least rise of a peak above its pass, in the unit of `scale`; ``None``: `H_DIAGONALS`.
+    largest
+        Distances above this count as equal; ``None``: `WIDEST_NECKS`.
+
+    Raises
+    ------
+    InputError
+        A number is not positive, or `largest` spans more voxels than distances are kept for.
+    """
+
+    connectivity: Connectivity
+    scale: VoxelNm = (1.0, 1.0, 1.0)
+    h: float | None = None
+    largest: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.connectivity not in {6, 18, 26}:
+            raise InputError(f"connectivity = {self.connectivity} must be 6, 18 or 26")
+        for name, value in (("h", self.h), ("largest", self.largest)):
+            if value is not None and not value > 0:
+                raise InputError(f"{name}_nm = {value} must be positive; leave it out for the default")
+        if self.reach**2 > SQUARE_LIMIT * min(self.scale) ** 2:
+            most = SQUARE_LIMIT**0.5 * min(self.scale)
+            raise InputError(f"largest_nm = {self.largest:g} must be at most {most:g} for voxels of {self.scale}")
+
+    @property
+    def reach(self) -> float:
+        """Largest distance that is told apart."""
+        return WIDEST_NECKS * min(self.scale) if self.largest is None else max(self.largest, *self.scale)
+
+    @cached_property
+    def grid(self) -> tuple[float, tuple[int, int, int]]:
+        """A unit of length, and squared voxel edges as whole multiples of its square, as exact as distances allow."""
+        edges = np.array(self.scale)
+        finest = max(1, int(SQUARE_LIMIT**0.5 * edges[2] / self.reach))
+        units = edges[2] / np.arange(1, finest + 1)
+        whole = np.maximum(np.rint((edges / units[:, None]) ** 2), 1)
+        error = np.abs(np.sqrt(whole) * units[:, None] / edges - 1).max(axis=1)
+        best = int(np.argmax(error <= error.min() + 1e-9))
+        z, y, x = (int(v) for v in whole[best])
+        return float(units[best]), (z, y, x)
+
+    @property
+    def square_limit(self) -> int:
+        """Squared distance, in units, at which distances end."""
+        return int((self.reach / self.grid[0]) ** 2 + 1e-6)
+
+    @property
+    def rise(self) -> float:
+        """`h` in units."""
+        h = H_DIAGONALS * float(np.linalg.norm(self.scale)) if self.h is None else self.h
+        return h / self.grid[0]
+
+    @property
+    def halo(self) -> int:
+        """Neighbouring slices that a slab needs on either side."""
+        return ceil((self.square_limit / self.grid[1][0]) ** 0.5) + LOOK_AHEAD
+
+
+@dataclass(frozen=True)
+class SlabBasins:
+    """Objects of a slab as far as it can tell: (z, y, x) uint32 labels 1 … n of its own slices, and what is open.
+
+    Attributes
+    ----------
+    labels, squares
+        Labels, and squared distances int32, of the slab's own slices.
+    peaks
+        (n,) key of the highest voxel of each label.
+    ends, keys
+        (m, 2) labels, counted from 0, and keys of the passes about which nothing can be said yet.
+    contacts
+        (c, 5) labels, counted from 0, and the faces across z, y and x that they share.
+    """
+
+    labels: NDArray[np.uint32]
+    squares: NDArray[np.int32]
+    peaks: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    contacts: NDArray[np.int64]
+
+
+def slab_basins(phases: Any, phase: int, core: tuple[int, int], z0: int, flood: Flood) -> SlabBasins:
+    """Split what a slab shows of one phase.
+
+    Parameters
+    ----------
+    phases
+        (z, y, x) uint8 phase labels of the slab and its halo, numpy or cupy; nothing is known beyond `OUTSIDE`.
+    phase
+        The one to split.
+    core
+        The slab's own slices [a, b) in the block.
+    z0
+        Number of the block's first slice in the volume.
+    flood
+        How to split.
+
+    Raises
+    ------
+    InputError
+        The block has more than 2³¹ voxels.
+    """
+    from fibtomo.ops import _basin_kernels as loops
+
+    if phases.size >= 2**31:
+        raise InputError(f"a block of {phases.shape} voxels is too large to split at once; use thinner slabs")
+    lo, hi = max(0, core[0] - LOOK_AHEAD), min(len(phases), core[1] + LOOK_AHEAD)
+    seen = slice(max(0, lo - 1), min(len(phases), hi + 1))
+    squares = _squares(phases, phase, seen, flood)
+    area = squares.shape[1] * squares.shape[2]
+    first, lo, hi = (z0 + seen.start) * area, lo - seen.start, hi - seen.start
+    leaky = [plane for plane, beyond in ((lo, lo > 0), (hi - 1, hi < len(squares))) if beyond]
+    up = np.arange(squares.size, dtype=np.int32)
+    steps = loops.neighbour_offsets(flood.connectivity, forward=False)
+    _over_planes(lambda a, b: loops.ascend(squares, a, b, steps, up), lo, hi)
+    count = loops.number_basins(up, lo * area, hi * area)
+    nodes, known = up.reshape(squares.shape)[lo:hi], squares[lo:hi]
+    own = slice(core[0] - seen.start - lo, core[1] - seen.start - lo)
+    forward = loops.neighbour_offsets(flood.connectivity, forward=True)
+    ends, keys, faces = loops.find_passes(nodes, known, first + lo * area, (own.start, own.stop), forward)
+    peaks, leaks = np.full((2, count), -1, dtype=np.int64)
+    loops.raise_peaks(nodes, known, first + lo * area, peaks)
+    for plane in leaky:
+        loops.raise_peaks(nodes[plane - lo], squares[plane], first + plane * area, leaks)
+    order = np.lexsort((keys[:, 1], keys[:, 0]))[::-1]
+    group, left_open = loops.merge_shallow(ends[order], keys[order, 0], peaks, leaks, flood.rise)
+    labels = np.empty(nodes[own].shape, dtype=np.uint32)
+    label_of, n = loops.label_groups(nodes[own], group, labels)
+    start = (z0 + core[0]) * area
+    kept = order[left_open]
+    kept = kept[_inside(keys[kept], start, start + labels.size)]
+    own_peaks = np.full(n, -1, dtype=np.int64)
+    loops.raise_peaks(labels, known[own], start, own_peaks)
+    pairs = label_of[ends].astype(np.int64) - 1
+    touching = (pairs[:, 0] != pairs[:, 1]) & faces.any(axis=1)
+    contacts = np.concatenate([pairs, faces], axis=1)[touching]
+    return SlabBasins(labels, known[own], own_peaks, pairs[kept], keys[kept], contacts)
+
+
+def _squares(phases: Any, phase: int, seen: slice, flood: Flood) -> NDArray[np.int32]:
+    """Whole squared distances, in units, to what is seen of other phases; 0 outside the phase."""
+    from fibtomo.ops import _basin_kernels as loops
+
+    z, y, x = (float(np.sqrt(v)) for v in flood.grid[1])
+    inside = phases == phase
+    distance = distance_transform(inside | (phases == OUTSIDE), (z, y, x), limit=flood.square_limit**0.5)
+    distance, mask = to_host(distance[seen]), to_host(inside[seen])
+    squares = np.empty(mask.shape, dtype=np.int32)
+    _over_planes(lambda a, b: loops.squares(distance[a:b].ravel(), mask[a:b].ravel(), squares[a:b].ravel()), 0, len(mask))
+    return squares
+
+
+def _over_planes(work: Any, start: int, stop: int) -> None:
+    from fibtomo.backend.threads import map_ranges
+
+    map_ranges(lambda a, b: work(start + a, start + b), stop - start, max(1, min(8, (stop - start) // 8)))
+
+
+def _inside(keys: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+    """Which passes have both voxels in a range of raster indices."""
+    from fibtomo.ops._basin_kernels import LAST_INDEX
+
+    index = LAST_INDEX - (keys & LAST_INDEX)
+    return ((index >= start) & (index < stop)).all(axis=1)
+
+
+def slab_partial(found: SlabBasins, boxes: NDArray[np.int64], z0: int, nz: int) -> Table:
+    """What one slab contributes to the objects of the whole volume.
+
+    Parameters
+    ----------
+    found
+        Its objects.
+    boxes
+        (z, 4) seen region of each of its slices.
+    z0, nz
+        First of its slices, and slices of the whole volume.
+
+    Returns
+    -------
+    partial
+        As `fibtomo.ops.labels.slab_components` leaves it, with peaks, passes and contacts.
+    """
+    from fibtomo.ops._label_kernels import component_statistics
+
+    labels = found.labels
+    n = len(found.peaks)
+    return {
+        "z0": z0,
+        "depth": len(labels),
+        "plane_shape": list(labels.shape[1:]),
+        "classes": np.ones(n, dtype=np.uint8),
+        "statistics": component_statistics(labels, n, z0, nz, boxes),
+        "lower_plane": packed(labels[0]),
+        "upper_plane": packed(labels[-1]),
+        "lower_squares": packed(found.squares[0]),
+        "upper_squares": packed(found.squares[-1]),
+        "boxes": boxes,
+        "peaks": found.peaks,
+        "ends": found.ends,
+        "keys": found.keys,
+        "contacts": found.contacts,
+    }
+
+
+def join_basins(partials: Sequence[Table], flood: Flood) -> Components:
+    """Join the objects of consecutive slabs and number them by first voxel."""
+    from fibtomo.ops._basin_kernels import merge_shallow
+
+    offsets = np.concatenate([[0], np.cumsum([len(t["peaks"]) for t in partials])]).astype(np.int64)
+    peaks = np.concatenate([t["peaks"] for t in partials])
+    across = [_passes_between(a, b, flood) for a, b in pairwise(partials)]
+    ends = np.concatenate([t["ends"] + o for t, o in zip(partials, offsets, strict=False)])
+    ends = np.concatenate([ends, *(pair[0] + o for pair, o in zip(across, offsets, strict=False))])
+    keys = np.concatenate([*(t["keys"] for t in partials), *(pair[1] for pair in across)])
+    order = np.lexsort((keys[:, 1], keys[:, 0]))[::-1]
+    group, _ = merge_shallow(ends[order], keys[order, 0], peaks, np.full_like(peaks, -1), flood.rise)
+    group = np.unique(group, return_inverse=True)[1] if len(group) else group
+    contacts = np.concatenate([t["contacts"] + [o, o, 0, 0, 0] for t, o in zip(partials, offsets, strict=False)])
+    inner = contacts[group[contacts[:, 0]] == group[contacts[:, 1]]]
+    statistics = np.concatenate([t["statistics"] for t in partials])
+    return components_of(partials, group, _without_inner_faces(statistics, inner))
+
+
+def _passes_between(below: Table, above: Table, flood: Flood) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Highest passes across the face between two slabs; nodes of the upper slab follow those of the lower one."""
+    from fibtomo.ops import _basin_kernels as loops
+
+    lower, upper = unpacked(below, "upper_plane"), unpacked(above, "lower_plane")
+    nodes = np.stack([lower, np.where(upper > 0, upper + np.uint32(len(below["peaks"])), 0)]).astype(np.int64)
+    squares = np.stack([unpacked(below, "upper_squares"), unpacked(above, "lower_squares")]).astype(np.int32)
+    steps = loops.neighbour_offsets(flood.connectivity, forward=True)
+    first = (above["z0"] - 1) * lower.size
+    ends, keys, _ = loops.find_passes(nodes, squares, first, (0, 0), steps[steps[:, 0] == 1])
+    return ends, keys
+
+
+def _without_inner_faces(statistics: NDArray[np.int64], inner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Take the faces between labels of one object from both; (c, 5) labels and faces."""
+    from fibtomo.ops._label_kernels import COLUMNS
+
+    statistics = statistics.copy()
+    for column, axis in enumerate("zyx", start=2):
+        for end in (0, 1):
+            np.subtract.at(statistics[:, COLUMNS.index(f"faces_{axis}")], inner[:, end], inner[:, column])
+    return statistics
