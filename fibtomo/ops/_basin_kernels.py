@@ -1,6 +1,7 @@
 """Compiled loops of `fibtomo.ops.basins` (numba); imported only when objects are split.
 
 A voxel's key is ``n << 41 | (2⁴¹ - 1 - index)``: its squared distance, and among equals the earlier in raster order.
+Pairs of neighbours are ordered by the key of the lower voxel, the slope from it to the higher one, and the higher key.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ from numba import njit
 INDEX_BITS = 41
 LAST_INDEX = (1 << INDEX_BITS) - 1
 ROOM = 1 << 12
+SLOPE_STEPS = 1 << 40
 compiled = njit(nogil=True, cache=True)
 
 
@@ -32,8 +34,14 @@ def squares(distance, mask, out):
 
 
 @compiled
-def ascend(n, z0, z1, steps, up):
-    """Flat index of the highest of each voxel and its neighbours, -1 outside; planes z0 … z1 - 1."""
+def _slope(low, high, length):
+    """Whole number that orders the slopes between two squared distances."""
+    return np.int64((np.sqrt(np.float64(high)) - np.sqrt(np.float64(low))) / length * SLOPE_STEPS)
+
+
+@compiled
+def ascend(n, z0, z1, steps, lengths, up):
+    """Flat index of the neighbour to which each voxel rises most steeply, -1 outside; planes z0 … z1 - 1."""
     nz, ny, nx = n.shape
     flat = n.reshape(-1)
     jumps = (steps[:, 0] * ny + steps[:, 1]) * nx + steps[:, 2]
@@ -42,26 +50,25 @@ def ascend(n, z0, z1, steps, up):
             inner = 0 < z < nz - 1 and 0 < y < ny - 1
             for x in range(nx):
                 i = (z * ny + y) * nx + x
-                if flat[i] == 0:
+                height = flat[i]
+                if height == 0:
                     up[i] = -1
                     continue
-                best, highest = i, flat[i]
-                if inner and 0 < x < nx - 1:
-                    for jump in jumps:
-                        u = i + jump
-                        if flat[u] > highest or (flat[u] == highest and u < best):
-                            best, highest = u, flat[u]
-                else:
-                    for s in range(len(steps)):
+                best, steepest = i, np.int64(-1)
+                whole = inner and 0 < x < nx - 1
+                for s in range(len(steps)):
+                    if not whole:
                         a, b, c = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-                        u = i + jumps[s]
-                        if (
-                            0 <= a < nz
-                            and 0 <= b < ny
-                            and 0 <= c < nx
-                            and (flat[u] > highest or (flat[u] == highest and u < best))
-                        ):
-                            best, highest = u, flat[u]
+                        if not (0 <= a < nz and 0 <= b < ny and 0 <= c < nx):
+                            continue
+                    u = i + jumps[s]
+                    if flat[u] < height or (flat[u] == height and u > i):
+                        continue
+                    slope = _slope(height, flat[u], lengths[s])
+                    if slope > steepest or (
+                        slope == steepest and (flat[u] > flat[best] or (flat[u] == flat[best] and u < best))
+                    ):
+                        best, steepest = u, slope
                 up[i] = best
 
 
@@ -102,7 +109,7 @@ def _slot(pairs, pair):
 @compiled
 def _enlarged(pairs, keys, faces):
     room = 2 * len(pairs)
-    new_pairs, new_keys = np.full(room, -1, np.int64), np.full((room, 2), -1, np.int64)
+    new_pairs, new_keys = np.full(room, -1, np.int64), np.full((room, 3), -1, np.int64)
     new_faces = np.zeros((room, 3), np.int64)
     for k in range(len(pairs)):
         if pairs[k] >= 0:
@@ -112,7 +119,7 @@ def _enlarged(pairs, keys, faces):
 
 
 @compiled
-def find_passes(nodes, n, first, core, steps):
+def find_passes(nodes, n, first, core, steps, lengths):
     """Highest pass between every two touching nodes, and the faces they share.
 
     Parameters
@@ -123,19 +130,19 @@ def find_passes(nodes, n, first, core, steps):
         Raster index, in the whole volume, of the first voxel.
     core
         Planes [a, b) in which shared faces are counted.
-    steps
-        (m, 3) steps to neighbours, each pair of voxels in one direction only.
+    steps, lengths
+        (m, 3) steps to neighbours, each pair of voxels in one direction only, and how long they are.
 
     Returns
     -------
     ends, keys, faces
-        (passes, 2) nodes counted from 0, (passes, 2) keys of the lower and the higher voxel of the pass, (passes, 3)
-        numbers of faces across z, y and x.
+        (passes, 2) nodes counted from 0; (passes, 3) key of the lower voxel of the pass, slope, and key of the higher
+        voxel; (passes, 3) numbers of faces across z, y and x.
     """
     nz, ny, nx = nodes.shape
     flat, heights = nodes.reshape(-1), n.reshape(-1)
     span = np.int64(1) << 32
-    pairs, keys = np.full(ROOM, -1, np.int64), np.full((ROOM, 2), -1, np.int64)
+    pairs, keys = np.full(ROOM, -1, np.int64), np.full((ROOM, 3), -1, np.int64)
     faces = np.zeros((ROOM, 3), np.int64)
     used = 0
     for z in range(nz):
@@ -163,8 +170,10 @@ def find_passes(nodes, n, first, core, steps):
                         used += 1
                     p, q = _key(heights[i], first + i), _key(heights[u], first + u)
                     low, high = min(p, q), max(p, q)
-                    if low > keys[at, 0] or (low == keys[at, 0] and high > keys[at, 1]):
-                        keys[at, 0], keys[at, 1] = low, high
+                    if low >= keys[at, 0]:
+                        slope = _slope(low >> INDEX_BITS, high >> INDEX_BITS, lengths[s])
+                        if low > keys[at, 0] or (slope > keys[at, 1] or (slope == keys[at, 1] and high > keys[at, 2])):
+                            keys[at, 0], keys[at, 1], keys[at, 2] = low, slope, high
                     if core[0] <= z < core[1] and core[0] <= a < core[1]:
                         distance = abs(steps[s, 0]) + abs(steps[s, 1]) + abs(steps[s, 2])
                         if distance == 1:
@@ -172,7 +181,7 @@ def find_passes(nodes, n, first, core, steps):
                             faces[at, 1] += abs(steps[s, 1])
                             faces[at, 2] += abs(steps[s, 2])
     ends = np.empty((used, 2), np.int64)
-    found_keys, found_faces = np.empty((used, 2), np.int64), np.empty((used, 3), np.int64)
+    found_keys, found_faces = np.empty((used, 3), np.int64), np.empty((used, 3), np.int64)
     k = 0
     for at in range(len(pairs)):
         if pairs[at] >= 0:

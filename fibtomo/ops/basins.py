@@ -1,16 +1,16 @@
 """Touching objects split where the distance to their surface has a pass: a watershed that any cut leaves the same.
 
 All pairs of neighbouring voxels of the mask are ordered: by the squared distance of the lower voxel, then its place in
-raster order, then the same of the higher voxel. The maximum spanning forest under that order is unique, and it is cut
-where the lower of the two peaks that meet at a pass rises at least h above it. Its trees are the objects: the h-maxima
-of the distance, flooded downwards (Meyer & Beucher 1990; dynamics: Grimaud 1992; spanning forest: Cousty et al. 2009).
+raster order, then the slope to the higher voxel and its place. The maximum spanning forest under that order is unique.
+It is cut where the lower of the two peaks that meet at a pass rises at least h above it, and its trees are the objects:
+the h-maxima of the distance, flooded downwards (Meyer & Beucher 1990; dynamics: Grimaud 1992; forest: Cousty 2009).
 
-A slab finds what belongs together for certain: each voxel and its highest neighbour; and two sides of a pass, one of
-which is known on all its boundary above the pass and rises by less than h. Merging voxels that end in one object
-changes no other decision, so the forest of the slabs' remains and of the faces between them gives the same objects.
+A slab finds what belongs together for certain: each voxel and the neighbour to which it rises most steeply; and two
+sides of a pass, one of which is known on all its boundary above the pass and rises by less than h. Merging voxels that
+end in one object changes no other decision, so the forest of what the slabs leave open, and of the faces between them,
+gives the same objects.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,6 +101,11 @@ class Flood:
         h = H_DIAGONALS * float(np.linalg.norm(self.scale)) if self.h is None else self.h
         return h / self.grid[0]
 
+    def lengths(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Length, in units, of steps (n, 3) between voxels."""
+        length: NDArray[np.float64] = np.sqrt((steps**2 * np.array(self.grid[1])).sum(axis=1))
+        return length
+
     @property
     def halo(self) -> int:
         """Neighbouring slices that a slab needs on either side."""
@@ -118,7 +123,7 @@ class SlabBasins:
     peaks
         (n,) key of the highest voxel of each label.
     ends, keys
-        (m, 2) labels, counted from 0, and keys of the passes about which nothing can be said yet.
+        (m, 2) labels, counted from 0, and (m, 3) keys of the passes about which nothing can be said yet.
     contacts
         (c, 5) labels, counted from 0, and the faces across z, y and x that they share.
     """
@@ -164,17 +169,19 @@ def slab_basins(phases: Any, phase: int, core: tuple[int, int], z0: int, flood: 
     leaky = [plane for plane, beyond in ((lo, lo > 0), (hi - 1, hi < len(squares))) if beyond]
     up = np.arange(squares.size, dtype=np.int32)
     steps = loops.neighbour_offsets(flood.connectivity, forward=False)
-    _over_planes(lambda a, b: loops.ascend(squares, a, b, steps, up), lo, hi)
+    _over_planes(lambda a, b: loops.ascend(squares, a, b, steps, flood.lengths(steps), up), lo, hi)
     count = loops.number_basins(up, lo * area, hi * area)
     nodes, known = up.reshape(squares.shape)[lo:hi], squares[lo:hi]
     own = slice(core[0] - seen.start - lo, core[1] - seen.start - lo)
     forward = loops.neighbour_offsets(flood.connectivity, forward=True)
-    ends, keys, faces = loops.find_passes(nodes, known, first + lo * area, (own.start, own.stop), forward)
+    ends, keys, faces = loops.find_passes(
+        nodes, known, first + lo * area, (own.start, own.stop), forward, flood.lengths(forward)
+    )
     peaks, leaks = np.full((2, count), -1, dtype=np.int64)
     loops.raise_peaks(nodes, known, first + lo * area, peaks)
     for plane in leaky:
         loops.raise_peaks(nodes[plane - lo], squares[plane], first + plane * area, leaks)
-    order = np.lexsort((keys[:, 1], keys[:, 0]))[::-1]
+    order = np.lexsort(keys.T[::-1])[::-1]
     group, left_open = loops.merge_shallow(ends[order], keys[order, 0], peaks, leaks, flood.rise)
     labels = np.empty(nodes[own].shape, dtype=np.uint32)
     label_of, n = loops.label_groups(nodes[own], group, labels)
@@ -198,7 +205,9 @@ def _squares(phases: Any, phase: int, seen: slice, flood: Flood) -> NDArray[np.i
     distance = distance_transform(inside | (phases == OUTSIDE), (z, y, x), limit=flood.square_limit**0.5)
     distance, mask = to_host(distance[seen]), to_host(inside[seen])
     squares = np.empty(mask.shape, dtype=np.int32)
-    _over_planes(lambda a, b: loops.squares(distance[a:b].ravel(), mask[a:b].ravel(), squares[a:b].ravel()), 0, len(mask))
+    _over_planes(
+        lambda a, b: loops.squares(distance[a:b].ravel(), mask[a:b].ravel(), squares[a:b].ravel()), 0, len(mask)
+    )
     return squares
 
 
@@ -212,7 +221,7 @@ def _inside(keys: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]
     """Which passes have both voxels in a range of raster indices."""
     from fibtomo.ops._basin_kernels import LAST_INDEX
 
-    index = LAST_INDEX - (keys & LAST_INDEX)
+    index = LAST_INDEX - (keys[:, [0, 2]] & LAST_INDEX)
     return ((index >= start) & (index < stop)).all(axis=1)
 
 
@@ -265,7 +274,7 @@ def join_basins(partials: Sequence[Table], flood: Flood) -> Components:
     ends = np.concatenate([t["ends"] + o for t, o in zip(partials, offsets, strict=False)])
     ends = np.concatenate([ends, *(pair[0] + o for pair, o in zip(across, offsets, strict=False))])
     keys = np.concatenate([*(t["keys"] for t in partials), *(pair[1] for pair in across)])
-    order = np.lexsort((keys[:, 1], keys[:, 0]))[::-1]
+    order = np.lexsort(keys.T[::-1])[::-1]
     group, _ = merge_shallow(ends[order], keys[order, 0], peaks, np.full_like(peaks, -1), flood.rise)
     group = np.unique(group, return_inverse=True)[1] if len(group) else group
     contacts = np.concatenate([t["contacts"] + [o, o, 0, 0, 0] for t, o in zip(partials, offsets, strict=False)])
@@ -282,8 +291,9 @@ def _passes_between(below: Table, above: Table, flood: Flood) -> tuple[NDArray[n
     nodes = np.stack([lower, np.where(upper > 0, upper + np.uint32(len(below["peaks"])), 0)]).astype(np.int64)
     squares = np.stack([unpacked(below, "upper_squares"), unpacked(above, "lower_squares")]).astype(np.int32)
     steps = loops.neighbour_offsets(flood.connectivity, forward=True)
+    steps = steps[steps[:, 0] == 1]
     first = (above["z0"] - 1) * lower.size
-    ends, keys, _ = loops.find_passes(nodes, squares, first, (0, 0), steps[steps[:, 0] == 1])
+    ends, keys, _ = loops.find_passes(nodes, squares, first, (0, 0), steps, flood.lengths(steps))
     return ends, keys
 
 

@@ -26,7 +26,7 @@ FACES = ("z0", "z1", "y0", "y1", "x0", "x1")
 def label_objects(
     mask: Any,
     *,
-    connectivity: Connectivity = 6,
+    connectivity: Connectivity | None = None,
     split: Literal["watershed"] | None = None,
     voxel_nm: float | VoxelNm | None = None,
     h_nm: float | None = None,
@@ -39,7 +39,7 @@ def label_objects(
     mask
         (z, y, x) numpy or cupy array; what is not zero belongs to objects.
     connectivity
-        6 (voxels sharing a face), 18 (an edge) or 26 (a corner) hang together.
+        6 (voxels sharing a face), 18 (an edge) or 26 (a corner) hang together; ``None``: 6, or 26 for a watershed.
     split
         "watershed" separates objects at the necks between them (`fibtomo.ops.basins`); ``None`` leaves components.
     voxel_nm, h_nm, largest_nm
@@ -76,8 +76,8 @@ def label_objects(
             raise InputError(f"label_objects: split = {split!r} must be 'watershed' or None")
         from fibtomo.ops.watershed import split_touching
 
-        return split_touching(mask, voxel_nm, connectivity=connectivity, h_nm=h_nm, largest_nm=largest_nm)
-    labels, n = label_slab((mask != 0).astype(np.uint8), connectivity)
+        return split_touching(mask, voxel_nm, connectivity=connectivity or 26, h_nm=h_nm, largest_nm=largest_nm)
+    labels, n = label_slab((mask != 0).astype(np.uint8), connectivity or 6)
     return twin(__package__, "label", like=labels).in_raster_order(labels, n)
 
 
@@ -236,9 +236,7 @@ def join_components(partials: Sequence[Table], connectivity: Connectivity) -> Co
     return components_of(partials, group, np.concatenate([t["statistics"] for t in partials]))
 
 
-def components_of(
-    partials: Sequence[Table], group: NDArray[np.int64], statistics: NDArray[np.int64]
-) -> Components:
+def components_of(partials: Sequence[Table], group: NDArray[np.int64], statistics: NDArray[np.int64]) -> Components:
     """Objects of consecutive slabs from groups 0, 1, … and statistics of all their labels, numbered by first voxel."""
     summed = _summed(statistics, group)
     order = np.argsort(summed[:, 1])
@@ -258,9 +256,7 @@ def without_small(found: Components, least_voxels: float) -> Components:
     """Drop objects of fewer voxels; the others are numbered anew."""
     kept = found.column("voxels") >= least_voxels
     numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.uint32)
-    return replace(
-        found, statistics=found.statistics[kept], classes=found.classes[kept], lut=numbers[found.lut]
-    )
+    return replace(found, statistics=found.statistics[kept], classes=found.classes[kept], lut=numbers[found.lut])
 
 
 def _pairs(below: Table, above: Table, connectivity: Connectivity) -> NDArray[np.int64]:
