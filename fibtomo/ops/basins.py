@@ -29,7 +29,7 @@ from fibtomo.ops.labels import Components, Connectivity, components_of, packed, 
 
 SQUARE_LIMIT = 2**18
 """Largest squared distance in whole steps: float32 distances still round to the right one."""
-LOOK_AHEAD = 4
+LOOK_AHEAD = 8
 """Slices beyond a slab in which it settles what belongs together; changes the size of its remains, not the result."""
 WIDEST_NECKS = 32
 """Radius, in smallest voxel edges, up to which distances are told apart by default."""
