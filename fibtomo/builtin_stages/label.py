@@ -15,10 +15,10 @@ from fibtomo.ops.labels import (
     apply_lut,
     join_components,
     label_slab,
-    object_columns,
     seen_boxes,
     slab_components,
 )
+from fibtomo.ops.objects import object_columns
 
 
 class ComponentsParams(Params):
@@ -78,9 +78,9 @@ def objects_table(found: Components, spec: VolumeSpec) -> Table:
     }
 
 
-def numbers_of_slab(stage: str, ctx: StageContext) -> Any:
-    """Global numbers of the local labels of the slab at work."""
-    table = ctx.tables["objects"]
+def numbers_of_slab(stage: str, ctx: StageContext, role: str = "objects") -> Any:
+    """Return what the local labels of the slab at work become."""
+    table = ctx.tables[role]
     starts = np.asarray(table["slab_starts"])
     z0, z1 = (ctx.z0 + c for c in ctx.core)
     k = int(np.searchsorted(starts, z0))

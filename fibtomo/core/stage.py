@@ -26,7 +26,7 @@ class Kind(StrEnum):
     """Needs neighbours along z (its halo), which are trimmed afterwards."""
     REDUCE = "reduce"
     """Each slab leaves a small partial; `combine` makes one table of them, in z order. An `apply` beside it gets
-    exactly the slabs that were measured, without halo."""
+    exactly the slabs that were measured, each with the halo that it needs."""
     WARP = "warp"
     """Makes a new grid: asks which source slices an output slab needs."""
 

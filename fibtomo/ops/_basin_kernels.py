@@ -97,7 +97,7 @@ def number_basins(up, start, stop):
 
 
 @compiled
-def _slot(pairs, pair):
+def pair_slot(pairs, pair):
     """Where a pair stands, or would stand, in the open table."""
     room = len(pairs)
     at = np.int64((np.uint64(pair) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & (room - 1)
@@ -113,7 +113,7 @@ def _enlarged(pairs, keys, faces):
     new_faces = np.zeros((room, 3), np.int64)
     for k in range(len(pairs)):
         if pairs[k] >= 0:
-            at = _slot(new_pairs, pairs[k])
+            at = pair_slot(new_pairs, pairs[k])
             new_pairs[at], new_keys[at], new_faces[at] = pairs[k], keys[k], faces[k]
     return new_pairs, new_keys, new_faces
 
@@ -161,11 +161,11 @@ def find_passes(nodes, n, first, core, steps, lengths):
                     if other == 0 or other == node:
                         continue
                     pair = min(node, other) * span + max(node, other)
-                    at = _slot(pairs, pair)
+                    at = pair_slot(pairs, pair)
                     if pairs[at] < 0:
                         if 2 * used > len(pairs):
                             pairs, keys, faces = _enlarged(pairs, keys, faces)
-                            at = _slot(pairs, pair)
+                            at = pair_slot(pairs, pair)
                         pairs[at] = pair
                         used += 1
                     p, q = _key(heights[i], first + i), _key(heights[u], first + u)

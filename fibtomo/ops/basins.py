@@ -25,7 +25,7 @@ from fibtomo.backend.array import to_host
 from fibtomo.core.volume import OUTSIDE, Table, VoxelNm
 from fibtomo.errors import InputError
 from fibtomo.ops.distance import distance_transform
-from fibtomo.ops.labels import Components, Connectivity, components_of, packed, unpacked
+from fibtomo.ops.labels import Components, Connectivity, components_of, packed, partial_of_labels, unpacked
 
 SQUARE_LIMIT = 2**18
 """Largest squared distance in whole steps: float32 distances still round to the right one."""
@@ -240,23 +240,12 @@ def slab_partial(found: SlabBasins, boxes: NDArray[np.int64], z0: int, nz: int) 
     Returns
     -------
     partial
-        As `fibtomo.ops.labels.slab_components` leaves it, with peaks, passes and contacts.
+        As `fibtomo.ops.labels.partial_of_labels` makes it, with peaks, passes and contacts.
     """
-    from fibtomo.ops._label_kernels import component_statistics
-
-    labels = found.labels
-    n = len(found.peaks)
     return {
-        "z0": z0,
-        "depth": len(labels),
-        "plane_shape": list(labels.shape[1:]),
-        "classes": np.ones(n, dtype=np.uint8),
-        "statistics": component_statistics(labels, n, z0, nz, boxes),
-        "lower_plane": packed(labels[0]),
-        "upper_plane": packed(labels[-1]),
+        **partial_of_labels(found.labels, len(found.peaks), boxes, z0, nz),
         "lower_squares": packed(found.squares[0]),
         "upper_squares": packed(found.squares[-1]),
-        "boxes": boxes,
         "peaks": found.peaks,
         "ends": found.ends,
         "keys": found.keys,
