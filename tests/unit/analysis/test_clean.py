@@ -110,14 +110,14 @@ def test_what_may_go_on_beyond_the_border_stays(run_stage):
 
 @pytest.mark.parametrize("connectivity", [6, 26])
 def test_every_cut_gives_the_same(run_stage, connectivity):
-    phases = grains(8, (-0.8, 0.5))
+    phases = grains(8, (-0.8, 0.5), sigma=0.8)
     phases[:, :3] = OUTSIDE
     given = {
         "min_volume_nm3": [60.0, 30.0, 90.0], "min_diameter_nm": [4.0], "fill_holes": "enclosed",
         "fill_phases": [1, 0], "max_hole_nm3": 900.0, "connectivity": connectivity,
     }  # fmt: skip
     whole, table = run_stage("phases.clean", phases, CUTS[0], **given)
-    assert table["islands"] > 20
+    assert table["islands"] > 5
     assert table["holes"] > 0
     assert table["voxels"] == np.count_nonzero(whole != phases)
     for thickness in CUTS[1:]:
