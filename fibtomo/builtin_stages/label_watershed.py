@@ -11,7 +11,7 @@ from fibtomo.builtin_stages.label import check_phase, numbers_of_slab, objects_t
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
-from fibtomo.ops.basins import Flood, join_basins, slab_basins, slab_partial
+from fibtomo.ops.basins import LOOK_AHEAD, Flood, join_basins, slab_basins, slab_partial
 from fibtomo.ops.labels import apply_lut, seen_boxes, without_small
 
 
@@ -41,8 +41,11 @@ def _flood(p: WatershedParams, spec: VolumeSpec) -> Flood:
 
 def _needs(p: WatershedParams, spec: VolumeSpec) -> Needs:
     check_phase(p.phase, spec)
-    halo = (_flood(p, spec).halo,) * 2
-    return Needs(halo=halo, measure_halo=halo, bytes_per_voxel=24.0)
+    flood = _flood(p, spec)
+    halo = (flood.halo,) * 2
+    distances = 8.0 * flood.tile_share(spec.shape[1])
+    ahead = 10.0 * 2 * (LOOK_AHEAD + 1) * spec.shape[1] * spec.shape[2]
+    return Needs(halo, halo, 16.0 + distances, ahead, halo_bytes_per_voxel=distances)
 
 
 def measure(block: Any, p: WatershedParams, ctx: StageContext) -> Table:
@@ -58,12 +61,10 @@ def combine(partials: Sequence[Table], p: WatershedParams, ctx: StageContext) ->
 
 
 def apply(block: Any, p: WatershedParams, ctx: StageContext) -> Any:
-    """Split the slab again and give its labels their global numbers; its halo stays empty."""
+    """Split the slab again and give its labels their global numbers."""
     numbers = numbers_of_slab("label.watershed", ctx)
     found = slab_basins(block, phase_of(p.phase, ctx), ctx.core, ctx.z0, _flood(p, ctx.spec))
-    objects = np.zeros(block.shape, dtype=np.uint32)
-    objects[ctx.core_slices] = apply_lut(found.labels, numbers)
-    return like(block, objects)
+    return like(block, apply_lut(found.labels, numbers))
 
 
 register(

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     """Needs neighbours along z (its halo), which are trimmed afterwards."""
     REDUCE = "reduce"
     """Each slab leaves a small partial; `combine` makes one table of them, in z order. An `apply` beside it gets
-    exactly the slabs that were measured, each with the halo that it needs."""
+    exactly the slabs that were measured, each with the halo that it needs, and returns its own slices only."""
     WARP = "warp"
     """Makes a new grid: asks which source slices an output slab needs."""
 
@@ -45,12 +45,15 @@ class Needs:
         Peak bytes of temporaries and output per voxel of the block, its input not counted.
     fixed_bytes
         Peak bytes of temporaries that do not grow with the block.
+    halo_bytes_per_voxel
+        Bytes per voxel of the halo, where it takes less than the block's own slices; ``None``: as much.
     """
 
     halo: tuple[int, int] = (0, 0)
     measure_halo: tuple[int, int] = (0, 0)
     bytes_per_voxel: float = 8.0
     fixed_bytes: float = 0.0
+    halo_bytes_per_voxel: float | None = None
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,11 @@ def _key(n, index):
 
 @compiled
 def squares(distance, mask, out):
-    """Whole squared distances of the voxels of the mask into `out`, 0 elsewhere; all are flat."""
-    for i in range(len(out)):
-        out[i] = np.int32(np.rint(np.float64(distance[i]) ** 2)) if mask[i] else 0
+    """Whole squared distances of the voxels of the mask into `out`, 0 elsewhere; all are (z, y, x)."""
+    for z in range(len(out)):
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                out[z, y, x] = np.int32(np.rint(np.float64(distance[z, y, x]) ** 2)) if mask[z, y, x] else 0
 
 
 @compiled
@@ -119,7 +121,7 @@ def _enlarged(pairs, keys, faces):
 
 
 @compiled
-def find_passes(nodes, n, first, core, steps, lengths):
+def find_passes(nodes, n, first, core, steps, lengths, vague):
     """Highest pass between every two touching nodes, and the faces they share.
 
     Parameters
@@ -130,6 +132,8 @@ def find_passes(nodes, n, first, core, steps, lengths):
         Raster index, in the whole volume, of the first voxel.
     core
         Planes [a, b) in which shared faces are counted.
+    vague
+        (nodes,) which of them nothing can be said about; passes between two are left out, except within `core`.
     steps, lengths
         (m, 3) steps to neighbours, each pair of voxels in one direction only, and how long they are.
 
@@ -160,6 +164,9 @@ def find_passes(nodes, n, first, core, steps, lengths):
                     other = flat[u]
                     if other == 0 or other == node:
                         continue
+                    inside = core[0] <= z < core[1] and core[0] <= a < core[1]
+                    if not inside and vague[node - 1] and vague[other - 1]:
+                        continue
                     pair = min(node, other) * span + max(node, other)
                     at = pair_slot(pairs, pair)
                     if pairs[at] < 0:
@@ -174,7 +181,7 @@ def find_passes(nodes, n, first, core, steps, lengths):
                         slope = _slope(low >> INDEX_BITS, high >> INDEX_BITS, lengths[s])
                         if low > keys[at, 0] or (slope > keys[at, 1] or (slope == keys[at, 1] and high > keys[at, 2])):
                             keys[at, 0], keys[at, 1], keys[at, 2] = low, slope, high
-                    if core[0] <= z < core[1] and core[0] <= a < core[1]:
+                    if inside:
                         distance = abs(steps[s, 0]) + abs(steps[s, 1]) + abs(steps[s, 2])
                         if distance == 1:
                             faces[at, 0] += abs(steps[s, 0])

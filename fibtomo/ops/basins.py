@@ -29,9 +29,11 @@ from fibtomo.ops.labels import Components, Connectivity, components_of, packed, 
 
 SQUARE_LIMIT = 2**18
 """Largest squared distance in whole steps: float32 distances still round to the right one."""
+TILE_ROWS = 128
+"""Rows whose distances are found together, besides those within reach."""
 LOOK_AHEAD = 8
 """Slices beyond a slab in which it settles what belongs together; changes the size of its remains, not the result."""
-WIDEST_NECKS = 32
+WIDEST_NECKS = 24
 """Radius, in smallest voxel edges, up to which distances are told apart by default."""
 H_DIAGONALS = 0.5
 """Default h in voxel diagonals."""
@@ -106,6 +108,11 @@ class Flood:
         length: NDArray[np.float64] = np.sqrt((steps**2 * np.array(self.grid[1])).sum(axis=1))
         return length
 
+    def tile_share(self, rows: int) -> float:
+        """Share of slices of so many rows on which distances are found at a time."""
+        reach = ceil((self.square_limit / self.grid[1][1]) ** 0.5)
+        return min(1.0, (TILE_ROWS + 2 * reach) / rows)
+
     @property
     def halo(self) -> int:
         """Neighbouring slices that a slab needs on either side."""
@@ -174,13 +181,13 @@ def slab_basins(phases: Any, phase: int, core: tuple[int, int], z0: int, flood: 
     nodes, known = up.reshape(squares.shape)[lo:hi], squares[lo:hi]
     own = slice(core[0] - seen.start - lo, core[1] - seen.start - lo)
     forward = loops.neighbour_offsets(flood.connectivity, forward=True)
-    ends, keys, faces = loops.find_passes(
-        nodes, known, first + lo * area, (own.start, own.stop), forward, flood.lengths(forward)
-    )
     peaks, leaks = np.full((2, count), -1, dtype=np.int64)
     loops.raise_peaks(nodes, known, first + lo * area, peaks)
     for plane in leaky:
         loops.raise_peaks(nodes[plane - lo], squares[plane], first + plane * area, leaks)
+    ends, keys, faces = loops.find_passes(
+        nodes, known, first + lo * area, (own.start, own.stop), forward, flood.lengths(forward), leaks == peaks
+    )
     order = np.lexsort(keys.T[::-1])[::-1]
     group, left_open = loops.merge_shallow(ends[order], keys[order, 0], peaks, leaks, flood.rise)
     labels = np.empty(nodes[own].shape, dtype=np.uint32)
@@ -201,13 +208,16 @@ def _squares(phases: Any, phase: int, seen: slice, flood: Flood) -> NDArray[np.i
     from fibtomo.ops import _basin_kernels as loops
 
     z, y, x = (float(np.sqrt(v)) for v in flood.grid[1])
-    inside = phases == phase
-    distance = distance_transform(inside | (phases == OUTSIDE), (z, y, x), limit=flood.square_limit**0.5)
-    distance, mask = to_host(distance[seen]), to_host(inside[seen])
-    squares = np.empty(mask.shape, dtype=np.int32)
-    _over_planes(
-        lambda a, b: loops.squares(distance[a:b].ravel(), mask[a:b].ravel(), squares[a:b].ravel()), 0, len(mask)
-    )
+    limit = flood.square_limit**0.5
+    ny, reach = phases.shape[1], ceil(limit / y)
+    squares = np.empty((seen.stop - seen.start, *phases.shape[1:]), dtype=np.int32)
+    for y0 in range(0, ny, TILE_ROWS):
+        a, y1 = max(0, y0 - reach), min(y0 + TILE_ROWS, ny)
+        tile = phases[:, a : y1 + reach]
+        inside = tile == phase
+        distance = distance_transform(inside | (tile == OUTSIDE), (z, y, x), limit=limit)
+        rows = (seen, slice(y0 - a, y1 - a))
+        loops.squares(to_host(distance[rows]), to_host(inside[rows]), squares[:, y0:y1])
     return squares
 
 
@@ -282,7 +292,8 @@ def _passes_between(below: Table, above: Table, flood: Flood) -> tuple[NDArray[n
     steps = loops.neighbour_offsets(flood.connectivity, forward=True)
     steps = steps[steps[:, 0] == 1]
     first = (above["z0"] - 1) * lower.size
-    ends, keys, _ = loops.find_passes(nodes, squares, first, (0, 0), steps, flood.lengths(steps))
+    known = np.zeros(len(below["peaks"]) + len(above["peaks"]), dtype=np.bool_)
+    ends, keys, _ = loops.find_passes(nodes, squares, first, (0, 0), steps, flood.lengths(steps), known)
     return ends, keys
 
 

@@ -102,7 +102,7 @@ def test_plan_asks_for_what_it_must_know():
 
 def test_blocks_on_a_device_take_turns():
     """One has its temporaries, at most two more lie there; any number is read and written as main memory allows."""
-    memory = Memory(per_slice=1.0, fixed=0.0, halo=(1, 1), stages=((9.0, 2),))
+    memory = Memory(per_slice=1.0, fixed=0.0, halo=(1, 1), stages=((9.0, 18.0),))
     kept, whole = memory.kept_for(8), memory.bytes_for(8)
     assert (kept, whole) == (10, 100)
     assert Machine(120, 5, device=True).at_once(memory, 8) == 5
