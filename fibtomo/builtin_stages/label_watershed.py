@@ -80,6 +80,7 @@ register(
         makes="objects",
         produces="objects",
         optional=("threshold",),
+        apart=True,
         citation="Grimaud 1992, Proc. SPIE 1769, 292; Cousty et al. 2009, IEEE Trans. PAMI 31, 1362",
     )
 )

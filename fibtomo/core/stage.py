@@ -145,6 +145,9 @@ class StageDef:
         make them.
     refines
         Whether `combine` replaces the table that an earlier stage of the same pass made, and reads it first.
+    apart
+        Whether it measures in a pass of its own over what earlier stages wrote, because its halo is wide and they would
+        compute it over and over.
     citation, version
         Paper of the method; number that changes when its results change.
     """
@@ -169,6 +172,7 @@ class StageDef:
     optional: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
     refines: bool = False
+    apart: bool = False
     citation: str = ""
     version: int = 1
 
