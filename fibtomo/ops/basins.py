@@ -166,34 +166,23 @@ def slab_basins(phases: Any, phase: int, core: tuple[int, int], z0: int, flood: 
     """
     from fibtomo.ops import _basin_kernels as loops
 
-    if phases.size >= 2**31:
-        raise InputError(f"a block of {phases.shape} voxels is too large to split at once; use thinner slabs")
+    if phases.size >= 2**31 or (z0 + len(phases)) * phases[0].size > loops.LAST_INDEX:
+        raise InputError(f"a block of {phases.shape} voxels at slice {z0} is too large to split; use thinner slabs")
     lo, hi = max(0, core[0] - LOOK_AHEAD), min(len(phases), core[1] + LOOK_AHEAD)
     seen = slice(max(0, lo - 1), min(len(phases), hi + 1))
     squares = _squares(phases, phase, seen, flood)
-    area = squares.shape[1] * squares.shape[2]
-    first, lo, hi = (z0 + seen.start) * area, lo - seen.start, hi - seen.start
-    leaky = [plane for plane, beyond in ((lo, lo > 0), (hi - 1, hi < len(squares))) if beyond]
-    up = np.arange(squares.size, dtype=np.int32)
-    steps = loops.neighbour_offsets(flood.connectivity, forward=False)
-    _over_planes(lambda a, b: loops.ascend(squares, a, b, steps, flood.lengths(steps), up), lo, hi)
-    count = loops.number_basins(up, lo * area, hi * area)
-    nodes, known = up.reshape(squares.shape)[lo:hi], squares[lo:hi]
-    own = slice(core[0] - seen.start - lo, core[1] - seen.start - lo)
-    forward = loops.neighbour_offsets(flood.connectivity, forward=True)
-    peaks, leaks = np.full((2, count), -1, dtype=np.int64)
-    loops.raise_peaks(nodes, known, first + lo * area, peaks)
-    for plane in leaky:
-        loops.raise_peaks(nodes[plane - lo], squares[plane], first + plane * area, leaks)
-    ends, keys, faces = loops.find_passes(
-        nodes, known, first + lo * area, (own.start, own.stop), forward, flood.lengths(forward), leaks == peaks
-    )
+    settled = slice(lo - seen.start, hi - seen.start)
+    nodes, peaks, leaks = _nodes(squares, settled, z0 + seen.start, flood)
+    known, area = squares[settled], phases[0].size
+    own = slice(core[0] - lo, core[1] - lo)
+    steps = loops.neighbour_offsets(flood.connectivity, forward=True)
+    lengths, core_planes, vague = flood.lengths(steps), (own.start, own.stop), leaks == peaks
+    ends, keys, faces = loops.find_passes(nodes, known, (z0 + lo) * area, core_planes, steps, lengths, vague)
     order = np.lexsort(keys.T[::-1])[::-1]
     group, left_open = loops.merge_shallow(ends[order], keys[order, 0], peaks, leaks, flood.rise)
     labels = np.empty(nodes[own].shape, dtype=np.uint32)
     label_of, n = loops.label_groups(nodes[own], group, labels)
-    start = (z0 + core[0]) * area
-    kept = order[left_open]
+    start, kept = (z0 + core[0]) * area, order[left_open]
     kept = kept[_inside(keys[kept], start, start + labels.size)]
     own_peaks = np.full(n, -1, dtype=np.int64)
     loops.raise_peaks(labels, known[own], start, own_peaks)
@@ -201,6 +190,35 @@ def slab_basins(phases: Any, phase: int, core: tuple[int, int], z0: int, flood: 
     touching = (pairs[:, 0] != pairs[:, 1]) & faces.any(axis=1)
     contacts = np.concatenate([pairs, faces], axis=1)[touching]
     return SlabBasins(labels, known[own], own_peaks, pairs[kept], keys[kept], contacts)
+
+
+def _nodes(
+    squares: NDArray[np.int32], settled: slice, z0: int, flood: Flood
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Voxels that rise to one place, of the planes `settled`, whose neighbours are all known.
+
+    Returns
+    -------
+    nodes
+        (z, y, x) numbers from 1, 0 outside.
+    peaks, leaks
+        (nodes,) highest key, and highest key in a plane beyond which more of the volume follows; -1 where none does.
+    """
+    from fibtomo.ops import _basin_kernels as loops
+
+    lo, hi, area = settled.start, settled.stop, squares[0].size
+    up = np.arange(squares.size, dtype=np.int32)
+    steps = loops.neighbour_offsets(flood.connectivity, forward=False)
+    lengths = flood.lengths(steps)
+    _over_planes(lambda a, b: loops.ascend(squares, a, b, steps, lengths, up), lo, hi)
+    count = loops.number_basins(up, lo * area, hi * area)
+    nodes = up.reshape(squares.shape)[settled]
+    peaks, leaks = np.full((2, count), -1, dtype=np.int64)
+    loops.raise_peaks(nodes, squares[settled], (z0 + lo) * area, peaks)
+    for plane, beyond in ((lo, lo > 0), (hi - 1, hi < len(squares))):
+        if beyond:
+            loops.raise_peaks(nodes[plane - lo], squares[plane], (z0 + plane) * area, leaks)
+    return nodes, peaks, leaks
 
 
 def _squares(phases: Any, phase: int, seen: slice, flood: Flood) -> NDArray[np.int32]:
