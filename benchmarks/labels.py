@@ -14,7 +14,7 @@ from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 from sklearn.metrics import adjusted_rand_score
 
-from fibtomo.ops.basins import H_DIAGONALS
+from fibtomo.ops.flood import H_DIAGONALS
 from fibtomo.ops.labels import label_objects
 from fibtomo.phantom.touching import touching_balls
 

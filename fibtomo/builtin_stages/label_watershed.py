@@ -11,7 +11,8 @@ from fibtomo.builtin_stages.label import check_phase, numbers_of_slab, objects_t
 from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
-from fibtomo.ops.basins import LOOK_AHEAD, Flood, join_basins, slab_basins, slab_partial
+from fibtomo.ops.basins import join_basins, slab_basins, slab_partial
+from fibtomo.ops.flood import LOOK_AHEAD, Flood
 from fibtomo.ops.labels import apply_lut, seen_boxes, without_small
 
 

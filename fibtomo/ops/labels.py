@@ -45,7 +45,7 @@ def label_objects(
     voxel_nm, h_nm, largest_nm
         For the watershed: voxel size, one number or (dz, dy, dx), ``None`` for voxels; how much deeper than its neck
         the smaller of two touching objects must be to stand alone; up to which radius necks are told from bulk. Both
-        lengths are in voxels without `voxel_nm`; ``None``: defaults of `fibtomo.ops.basins`.
+        lengths are in voxels without `voxel_nm`; ``None``: defaults of `fibtomo.ops.flood`.
 
     Returns
     -------

@@ -7,7 +7,8 @@ import numpy as np
 from fibtomo.backend.array import as_array, like, to_host
 from fibtomo.core.volume import VoxelNm
 from fibtomo.errors import InputError
-from fibtomo.ops.basins import Flood, join_basins, slab_basins, slab_partial
+from fibtomo.ops.basins import join_basins, slab_basins, slab_partial
+from fibtomo.ops.flood import Flood
 from fibtomo.ops.labels import Connectivity, apply_lut, full_boxes
 from fibtomo.ops.morphometry import as_scale
 

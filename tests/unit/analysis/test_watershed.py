@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from fibtomo.core.volume import OUTSIDE
 from fibtomo.errors import InputError
-from fibtomo.ops.basins import Flood
+from fibtomo.ops.flood import Flood
 from fibtomo.ops.labels import label_objects
 from fibtomo.ops.watershed import watershed_from_markers
 from fibtomo.phantom.touching import touching_balls
