@@ -10,8 +10,9 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 from skimage.measure import euler_number, label, marching_cubes, regionprops_table
 
-from fibtomo.ops.labels import full_boxes, join_components, label_objects, object_columns, slab_components
+from fibtomo.ops.labels import full_boxes, join_components, label_objects, slab_components
 from fibtomo.ops.morphometry import measure
+from fibtomo.ops.objects import object_columns
 from fibtomo.ops.segmentation import segment
 from fibtomo.ops.surface import extract_surface
 

@@ -10,7 +10,15 @@ from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.errors import InputError, PipelineError
-from fibtomo.ops.labels import apply_lut, join_components, label_slab, object_columns, seen_boxes, slab_components
+from fibtomo.ops.labels import (
+    Components,
+    apply_lut,
+    join_components,
+    label_slab,
+    seen_boxes,
+    slab_components,
+)
+from fibtomo.ops.objects import object_columns
 
 
 class ComponentsParams(Params):
@@ -37,9 +45,13 @@ def brightest_phase(ctx: StageContext) -> int:
     return int(ctx.tables.get("threshold", {}).get("classes", 2)) - 1
 
 
+def phase_of(phase: int | None, ctx: StageContext) -> int:
+    """Return `phase`, or the brightest if none is named."""
+    return brightest_phase(ctx) if phase is None else phase
+
+
 def _classes(phases: Any, p: ComponentsParams, ctx: StageContext) -> Any:
-    phase = brightest_phase(ctx) if p.phase is None else p.phase
-    return (phases == phase).astype(np.uint8)
+    return (phases == phase_of(p.phase, ctx)).astype(np.uint8)
 
 
 def measure(block: Any, p: ComponentsParams, ctx: StageContext) -> Table:
@@ -51,8 +63,12 @@ def measure(block: Any, p: ComponentsParams, ctx: StageContext) -> Table:
 
 def combine(partials: Sequence[Table], p: ComponentsParams, ctx: StageContext) -> Table:
     """Global numbers for every slab's labels, and the object table."""
-    found = join_components(partials, p.connectivity)
-    columns = object_columns(found, ctx.spec.scale, ctx.spec.unit)
+    return objects_table(join_components(partials, p.connectivity), ctx.spec)
+
+
+def objects_table(found: Components, spec: VolumeSpec) -> Table:
+    """Object table, and what `numbers_of_slab` needs."""
+    columns = object_columns(found, spec.scale, spec.unit)
     return {
         **columns,
         "columns": list(columns),
@@ -62,18 +78,25 @@ def combine(partials: Sequence[Table], p: ComponentsParams, ctx: StageContext) -
     }
 
 
+def numbers_of_slab(stage: str, ctx: StageContext, role: str = "objects") -> Any:
+    """Return what the local labels of the slab at work become."""
+    table = ctx.tables[role]
+    starts = np.asarray(table["slab_starts"])
+    z0, z1 = (ctx.z0 + c for c in ctx.core)
+    k = int(np.searchsorted(starts, z0))
+    if k >= len(starts) - 1 or starts[k] != z0 or starts[k + 1] != z1:
+        raise PipelineError(
+            f"{stage}: slices {z0} to {z1} are not one of the slabs that were counted: no stage after it may need "
+            "neighbouring slices"
+        )
+    return np.asarray(table["lut"])[table["offsets"][k] : table["offsets"][k + 1]]
+
+
 def apply(block: Any, p: ComponentsParams, ctx: StageContext) -> Any:
     """Label the slab again and give its labels their global numbers."""
-    table = ctx.tables["objects"]
-    starts = np.asarray(table["slab_starts"])
-    k = int(np.searchsorted(starts, ctx.z0))
-    if k >= len(starts) - 1 or starts[k] != ctx.z0 or starts[k + 1] - starts[k] != len(block):
-        raise PipelineError(
-            f"label.components: slices {ctx.z0} to {ctx.z0 + len(block)} are not one of the slabs that were counted: "
-            "no stage after it may need neighbouring slices"
-        )
+    numbers = numbers_of_slab("label.components", ctx)
     labels, _ = label_slab(_classes(block, p, ctx), p.connectivity)
-    return apply_lut(labels, np.asarray(table["lut"])[table["offsets"][k] : table["offsets"][k + 1]])
+    return apply_lut(labels, numbers)
 
 
 register(

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     """Needs neighbours along z (its halo), which are trimmed afterwards."""
     REDUCE = "reduce"
     """Each slab leaves a small partial; `combine` makes one table of them, in z order. An `apply` beside it gets
-    exactly the slabs that were measured, without halo."""
+    exactly the slabs that were measured, each with the halo that it needs, and returns its own slices only."""
     WARP = "warp"
     """Makes a new grid: asks which source slices an output slab needs."""
 
@@ -48,12 +48,15 @@ class Needs:
         Peak bytes of temporaries and output per voxel of the block, its input not counted.
     fixed_bytes
         Peak bytes of temporaries that do not grow with the block.
+    halo_bytes_per_voxel
+        Bytes per voxel of the halo, where it takes less than the block's own slices; ``None``: as much.
     """
 
     halo: tuple[int, int] = (0, 0)
     measure_halo: tuple[int, int] = (0, 0)
     bytes_per_voxel: float = 8.0
     fixed_bytes: float = 0.0
+    halo_bytes_per_voxel: float | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,9 @@ class StageDef:
         in ``spec.channels``.
     refines
         Whether `combine` replaces the table that an earlier stage of the same pass made, and reads it first.
+    apart
+        Whether it measures in a pass of its own over what earlier stages wrote, because its halo is wide and they would
+        compute it over and over.
     citation, version
         Paper of the method; number that changes when its results change.
     """
@@ -181,6 +187,7 @@ class StageDef:
     late: tuple[str, ...] = ()
     sees_channels: bool = False
     refines: bool = False
+    apart: bool = False
     citation: str = ""
     version: int = 1
 

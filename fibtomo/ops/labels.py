@@ -6,7 +6,7 @@ NumPy slabs are labelled by cc3d, CuPy slabs by ``kernels/label.cu``; tables and
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -23,15 +23,29 @@ FACES = ("z0", "z1", "y0", "y1", "x0", "x1")
 """Outer faces in the order of the bits of ``touches``."""
 
 
-def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
-    """Number the connected components of a mask.
+def label_objects(
+    mask: Any,
+    *,
+    connectivity: Connectivity | None = None,
+    split: Literal["watershed"] | None = None,
+    voxel_nm: float | VoxelNm | None = None,
+    h_nm: float | None = None,
+    largest_nm: float | None = None,
+) -> Any:
+    """Number the connected components of a mask, or the parts of them that only touch.
 
     Parameters
     ----------
     mask
         (z, y, x) numpy or cupy array; what is not zero belongs to objects.
     connectivity
-        6 (voxels sharing a face), 18 (an edge) or 26 (a corner) hang together.
+        6 (voxels sharing a face), 18 (an edge) or 26 (a corner) hang together; ``None``: 6, or 26 for a watershed.
+    split
+        "watershed" separates objects at the necks between them (`fibtomo.ops.basins`); ``None`` leaves components.
+    voxel_nm, h_nm, largest_nm
+        For the watershed: voxel size, one number or (dz, dy, dx), ``None`` for voxels; how much deeper than its neck
+        the smaller of two touching objects must be to stand alone; up to which radius necks are told from bulk. Both
+        lengths are in voxels without `voxel_nm`; ``None``: defaults of `fibtomo.ops.flood`.
 
     Returns
     -------
@@ -42,11 +56,12 @@ def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
     Raises
     ------
     InputError
-        The mask is not three-dimensional or the connectivity unknown.
+        The mask is not three-dimensional, or the connectivity, way to split or a length cannot be used.
 
     References
     ----------
-    Rosenfeld & Pfaltz 1966, J. ACM 13, 471.
+    Rosenfeld & Pfaltz 1966, J. ACM 13, 471; Grimaud 1992, Proc. SPIE 1769, 292 (dynamics); Cousty et al. 2009, IEEE
+    Trans. PAMI 31, 1362 (watershed cuts as spanning forests).
 
     Examples
     --------
@@ -56,7 +71,13 @@ def label_objects(mask: Any, *, connectivity: Connectivity = 6) -> Any:
     mask = as_array(mask)
     if mask.ndim != 3:
         raise InputError(f"label_objects: the mask has {mask.ndim} axes but must have three (z, y, x)")
-    labels, n = label_slab((mask != 0).astype(np.uint8), connectivity)
+    if split is not None:
+        if split != "watershed":
+            raise InputError(f"label_objects: split = {split!r} must be 'watershed' or None")
+        from fibtomo.ops.watershed import split_touching
+
+        return split_touching(mask, voxel_nm, connectivity=connectivity or 26, h_nm=h_nm, largest_nm=largest_nm)
+    labels, n = label_slab((mask != 0).astype(np.uint8), connectivity or 6)
     return twin(__package__, "label", like=labels).in_raster_order(labels, n)
 
 
@@ -134,25 +155,32 @@ def slab_components(classes: Any, boxes: NDArray[np.int64], z0: int, nz: int, co
         the host.
     """
     labels, n = label_slab(classes, connectivity)
+    return partial_of_labels(labels, n, boxes, z0, nz, classes)
+
+
+def partial_of_labels(labels: Any, n: int, boxes: NDArray[np.int64], z0: int, nz: int, classes: Any = None) -> Table:
+    """Partial of a slab whose labels 1 … n are made already; `classes` as in `slab_components`, ``None``: all 1."""
     statistics = twin(__package__, "label", like=labels).component_statistics(labels, n, z0, nz, boxes)
-    local_first = statistics[:, 1] - z0 * classes.shape[1] * classes.shape[2]
+    local_first = statistics[:, 1] - z0 * labels.shape[1] * labels.shape[2]
     return {
         "z0": z0,
-        "depth": len(classes),
-        "plane_shape": list(classes.shape[1:]),
-        "classes": to_host(classes.reshape(-1)[local_first]),
+        "depth": len(labels),
+        "plane_shape": list(labels.shape[1:]),
+        "classes": np.ones(n, dtype=np.uint8) if classes is None else to_host(classes.reshape(-1)[local_first]),
         "statistics": to_host(statistics),
-        "lower_plane": _packed(to_host(labels[0])),
-        "upper_plane": _packed(to_host(labels[-1])),
-        "edge_boxes": boxes[[0, -1]],
+        "lower_plane": packed(to_host(labels[0])),
+        "upper_plane": packed(to_host(labels[-1])),
+        "boxes": boxes,
     }
 
 
-def _packed(plane: NDArray[np.uint32]) -> NDArray[np.uint8]:
+def packed(plane: NDArray[Any]) -> NDArray[np.uint8]:
+    """Compress a plane of 32-bit numbers."""
     return np.frombuffer(zlib.compress(np.ascontiguousarray(plane), 1), dtype=np.uint8)
 
 
-def _unpacked(partial: Table, name: str) -> NDArray[np.uint32]:
+def unpacked(partial: Table, name: str) -> NDArray[np.uint32]:
+    """Plane `name` of a partial as `packed` took it, read as uint32."""
     plane = np.frombuffer(zlib.decompress(partial[name].tobytes()), dtype=np.uint32)
     return plane.reshape(partial["plane_shape"])
 
@@ -173,6 +201,8 @@ class Components:
         (slabs + 1,) where each slab's entries stand in `lut`.
     lut
         Global number of every local label, slab after slab.
+    boxes
+        (slices, 4) what each slice shows, [y0, y1, x0, x1).
     """
 
     statistics: NDArray[np.int64]
@@ -180,6 +210,7 @@ class Components:
     starts: NDArray[np.int64]
     offsets: NDArray[np.int64]
     lut: NDArray[np.uint32]
+    boxes: NDArray[np.int64]
 
     def column(self, name: str) -> NDArray[np.int64]:
         """One statistic of all objects."""
@@ -202,27 +233,40 @@ def join_components(partials: Sequence[Table], connectivity: Connectivity) -> Co
     pairs = [_pairs(a, b, connectivity) + offsets[k : k + 2, None] for k, (a, b) in enumerate(pairwise(partials))]
     lower, upper = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
     total = int(offsets[-1])
-    classes = np.concatenate([t["classes"] for t in partials])
     if total == 0:
         group = np.empty(0, dtype=np.int64)
     else:
         graph = coo_array((np.ones(len(lower), dtype=np.int8), (lower, upper)), shape=(total, total))
         group = connected_components(graph, directed=False)[1].astype(np.int64)
-    statistics = _summed(np.concatenate([t["statistics"] for t in partials]), group)
-    order = np.argsort(statistics[:, 1])
+    return components_of(partials, group, np.concatenate([t["statistics"] for t in partials]))
+
+
+def components_of(partials: Sequence[Table], group: NDArray[np.int64], statistics: NDArray[np.int64]) -> Components:
+    """Objects of consecutive slabs from groups 0, 1, … and statistics of all their labels, numbered by first voxel."""
+    summed = _summed(statistics, group)
+    order = np.argsort(summed[:, 1])
     rank = np.empty(len(order), dtype=np.uint32)
     rank[order] = np.arange(1, len(order) + 1, dtype=np.uint32)
     starts = np.array([*(t["z0"] for t in partials), partials[-1]["z0"] + partials[-1]["depth"]], dtype=np.int64)
-    joined_classes = np.zeros(len(order), dtype=np.uint8)
-    joined_classes[group] = classes
-    found = Components(statistics[order], joined_classes[order], starts, offsets, rank[group])
+    offsets = np.concatenate([[0], np.cumsum([len(t["classes"]) for t in partials])]).astype(np.int64)
+    classes = np.zeros(len(order), dtype=np.uint8)
+    classes[group] = np.concatenate([t["classes"] for t in partials])
+    boxes = np.concatenate([t["boxes"] for t in partials])
+    found = Components(summed[order], classes[order], starts, offsets, rank[group], boxes)
     _add_faces_between_slabs(found, partials)
     return found
 
 
+def without_small(found: Components, least_voxels: float) -> Components:
+    """Drop objects of fewer voxels; the others are numbered anew."""
+    kept = found.column("voxels") >= least_voxels
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.uint32)
+    return replace(found, statistics=found.statistics[kept], classes=found.classes[kept], lut=numbers[found.lut])
+
+
 def _pairs(below: Table, above: Table, connectivity: Connectivity) -> NDArray[np.int64]:
     """Pairs (2, n) of local components, counted from 0, that touch across the face between two slabs."""
-    a, b = _unpacked(below, "upper_plane"), _unpacked(above, "lower_plane")
+    a, b = unpacked(below, "upper_plane"), unpacked(above, "lower_plane")
     reach = {6: 0, 18: 1, 26: 2}[connectivity]
     shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if abs(dy) + abs(dx) <= reach]
     codes = []
@@ -257,52 +301,11 @@ def _add_faces_between_slabs(found: Components, partials: Sequence[Table]) -> No
     faces = found.column("faces_z")
     for k in range(len(partials) - 1):
         below, above = partials[k], partials[k + 1]
-        lower = apply_lut(_unpacked(below, "upper_plane"), found.lut[found.offsets[k] : found.offsets[k + 1]])
-        upper = apply_lut(_unpacked(above, "lower_plane"), found.lut[found.offsets[k + 1] : found.offsets[k + 2]])
-        plane_faces(lower, upper, below["edge_boxes"][1], above["edge_boxes"][0], faces)
+        lower = apply_lut(unpacked(below, "upper_plane"), found.lut[found.offsets[k] : found.offsets[k + 1]])
+        upper = apply_lut(unpacked(above, "lower_plane"), found.lut[found.offsets[k + 1] : found.offsets[k + 2]])
+        plane_faces(lower, upper, below["boxes"][-1], above["boxes"][0], faces)
 
 
 def apply_lut(labels: Any, numbers: NDArray[np.uint32]) -> Any:
     """Replace local labels 1, 2, … (numpy or cupy) by `numbers` (on the host); 0 stays."""
     return namespace(labels).take(like(labels, np.concatenate([np.zeros(1, dtype=np.uint32), numbers])), labels)
-
-
-def object_columns(found: Components, scale: VoxelNm, unit: str) -> Table:
-    """Columns of the object table, one row per object.
-
-    Parameters
-    ----------
-    found
-        The objects.
-    scale, unit
-        (dz, dy, dx) and the name of its unit ("nm" or "voxel"), which closes the column names.
-
-    Returns
-    -------
-    columns
-        label, voxels, volume, equivalent diameter, centroid, bounding box (slices, rows, columns, half open), surface
-        (2/3 of the voxel faces, unbiased over orientations), sphericity, touches_border.
-    """
-    dz, dy, dx = scale
-    voxels = found.column("voxels")
-    count = np.maximum(voxels, 1)
-    volume = voxels * (dz * dy * dx)
-    area = [found.column(f"faces_{a}") * f for a, f in (("z", dy * dx), ("y", dz * dx), ("x", dz * dy))]
-    surface = 2.0 / 3.0 * np.sum(area, axis=0)
-    sphericity = np.full(len(voxels), np.nan)
-    np.divide(np.cbrt(36 * np.pi * volume**2), surface, out=sphericity, where=surface > 0)
-    columns: Table = {
-        "label": np.arange(1, len(voxels) + 1),
-        "voxels": voxels,
-        f"volume_{unit}3": volume,
-        f"equivalent_diameter_{unit}": np.cbrt(6 * volume / np.pi),
-    }
-    for axis, step in zip("zyx", scale, strict=True):
-        columns[f"centroid_{axis}_{unit}"] = found.column(f"sum_{axis}") / count * step
-    for axis in "zyx":
-        columns[f"bbox_{axis}0"] = found.column(f"bbox_{axis}0")
-        columns[f"bbox_{axis}1"] = found.column(f"bbox_{axis}1")
-    columns[f"surface_{unit}2"] = surface
-    columns["sphericity"] = sphericity
-    columns["touches_border"] = found.column("touches") != 0
-    return columns

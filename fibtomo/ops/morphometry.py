@@ -19,7 +19,8 @@ from fibtomo.core.volume import OUTSIDE, Shape, Table, VoxelNm
 from fibtomo.errors import InputError
 from fibtomo.ops.cells import EULER, pair_weights, surface_table
 from fibtomo.ops.histogram import count_bins
-from fibtomo.ops.labels import Components, Connectivity, join_components, object_columns, seen_boxes, slab_components
+from fibtomo.ops.labels import Components, Connectivity, join_components, seen_boxes, slab_components
+from fibtomo.ops.objects import object_columns
 
 TILES = 8
 SLAB = 32

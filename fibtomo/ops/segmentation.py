@@ -93,7 +93,7 @@ def segment(
     if levels is None:
         if method == "threshold":
             raise InputError("segment: method 'threshold' needs thresholds, such as thresholds=(120,)")
-        bins = Bins.covering(volume.dtype, _range(volume))
+        bins = Bins.covering(volume.dtype, grey_range(volume))
         counts = bins.count(grey, valid_boxes)[1:-1]
         levels = tuple(multi_otsu(counts, bins.edges, {"otsu": 2, "hysteresis": 3}.get(method, classes)))
     if method == "hysteresis":
@@ -101,7 +101,8 @@ def segment(
     return digitise(grey, levels, valid_boxes)
 
 
-def _range(volume: Any) -> tuple[float, float]:
+def grey_range(volume: Any) -> tuple[float, float]:
+    """Range in which grey values of a volume can lie: its type's, or what occurs."""
     if volume.dtype.kind in "iu" and volume.dtype.itemsize <= 2:
         return value_range_of(volume.dtype)
     xp = namespace(volume)

@@ -231,7 +231,8 @@ def _chain_once(job: SectionJob, z0: int, z1: int, halo: Halo, course: _Course) 
         if role:
             course.noted.append((role, z0, notes))
     with course.way.working():
-        return to_dtype(block[z0 - lo : z1 - lo], job.out.dtype)
+        own = block if len(block) == z1 - z0 else block[z0 - lo : z1 - lo]
+        return to_dtype(own, job.out.dtype)
 
 
 def _measure(job: SectionJob, block: Any, lo: int, z0: int, z1: int, course: _Course) -> Table:

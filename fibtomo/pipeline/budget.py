@@ -16,27 +16,30 @@ class Memory:
     Attributes
     ----------
     per_slice
-        Bytes that stay for each slice of the slab, halo included: what was read, and what will be written.
+        Bytes that stay for each slice of the slab, halo included.
     fixed
         Bytes that do not grow with the slab.
     halo
         Slices before and after.
     stages
-        (bytes per slice, halo slices) of the temporaries of each stage; they come one after another.
+        (bytes per slice, bytes of its halo) of the temporaries of each stage; they come one after another.
+    written
+        Bytes that stay for each slice to be written.
     """
 
     per_slice: float
     fixed: float
     halo: tuple[int, int]
-    stages: tuple[tuple[float, int], ...] = ()
+    stages: tuple[tuple[float, float], ...] = ()
+    written: float = 0.0
 
     def kept_for(self, slab: int) -> float:
         """Bytes of a slab of `slab` slices while nothing is computed with it."""
-        return self.fixed + self.per_slice * (slab + sum(self.halo))
+        return self.fixed + self.per_slice * (slab + sum(self.halo)) + self.written * slab
 
     def bytes_for(self, slab: int) -> float:
         """Peak bytes for a slab of `slab` slices."""
-        temporary = max((each * (slab + halo) for each, halo in self.stages), default=0.0)
+        temporary = max((each * slab + halo for each, halo in self.stages), default=0.0)
         return self.kept_for(slab) + temporary
 
 

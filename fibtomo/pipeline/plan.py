@@ -73,20 +73,28 @@ def memory_of(section: Section, source: VolumeSpec, out: VolumeSpec, source_slic
     `source_slices` are those that a resample reads for a single target slice.
     """
     voxels = float(out.shape[1] * out.shape[2])
-    halo = halo_of(section, out).total
+    wanted = halo_of(section, out)
+    halo = wanted.total
     changing = (*([section.warp] if section.warp else []), *section.local)
-    stages = [(needs_of(c, out).bytes_per_voxel * voxels, sum(halo)) for c in changing]
+    stages = [_temporaries(needs_of(c, out), sum(halo), voxels) for c in changing]
     for call in section.measures:
         needs = needs_of(call, out)
-        stages.append((needs.bytes_per_voxel * voxels, sum(needs.measure_halo)))
+        stages.append(_temporaries(needs, sum(needs.measure_halo), voxels))
     channels = sum(np.dtype(c.dtype).itemsize for c in out.channels) if section.sees_channels else 0
     floating = section.warp is not None or any(c.stage.consumes == "grey" for c in section.local)
     written = 2.0 * np.dtype(out.dtype).itemsize if section.output else 0.0
-    kept = (4.0 * floating + written + channels) * voxels
+    kept = (4.0 * floating + channels) * voxels
     ratio = source.shape[0] / max(1, out.shape[0]) if section.warp else 1.0
     fixed = max(needs_of(c, out).fixed_bytes for c in (*changing, *section.measures))
     fixed += float(source_slices * source.slice_bytes) if section.warp else 0.0
-    return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages))
+    fixed += written / 2 * voxels * sum(wanted.measure)
+    return Memory(kept + 1.5 * ratio * source.slice_bytes, fixed, halo, tuple(stages), written * voxels)
+
+
+def _temporaries(needs: Needs, halo: int, voxels: float) -> tuple[float, float]:
+    """Bytes of a stage per slice, and for all slices of a halo."""
+    in_halo = needs.bytes_per_voxel if needs.halo_bytes_per_voxel is None else needs.halo_bytes_per_voxel
+    return needs.bytes_per_voxel * voxels, in_halo * voxels * halo
 
 
 @dataclass(frozen=True)

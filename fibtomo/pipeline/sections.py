@@ -161,9 +161,11 @@ class Builder:
         self._opened(call.stage.consumes).measures.append(call)
 
     def _close_before(self, call: Call) -> None:
-        """A stage that reads a table measured in the open section must wait for its end."""
+        """A stage that reads a table measured in the open section, or wants its own pass, must wait for its end."""
         wanted = {*call.stage.requires, *call.stage.optional}
         if self.open and wanted & {m.stage.produces for m in self.open.measures}:
+            self._close()
+        if self.open and call.stage.apart and self.open.changes:
             self._close()
 
     def _apply(self, call: Call) -> None:

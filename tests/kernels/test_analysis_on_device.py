@@ -7,10 +7,14 @@ from scipy.ndimage import gaussian_filter
 
 from fibtomo.core.stage import StageContext, get_stage
 from fibtomo.core.volume import OUTSIDE, VolumeSpec
+from fibtomo.ops.clean import clean_phases
 from fibtomo.ops.labels import label_objects
 from fibtomo.ops.morphometry import measure
+from fibtomo.ops.random_walker import segment_random_walker
 from fibtomo.ops.segmentation import segment
+from fibtomo.ops.smooth_phases import smooth_phases
 from fibtomo.ops.surface import extract_surface
+from fibtomo.ops.watershed import watershed_from_markers
 
 SHAPE = (12, 30, 41)
 HALF = (0, 6), (6, 12)
@@ -43,17 +47,17 @@ def run(put, name: str, volume: np.ndarray, tables: dict, **params):
     """Measure in two slabs, combine, apply to both."""
     stage = get_stage(name)
     spec, p = VolumeSpec(SHAPE, volume.dtype.name, (2.0, 1.0, 1.0), kind=stage.consumes), stage.params(**params)
-    before, after = stage.needs(p, spec).measure_halo
+    needs = stage.needs(p, spec)
 
     def cut(start, stop, before, after):
         a, b = max(0, start - before), min(len(volume), stop + after)
         return put(volume[a:b]), p, StageContext(spec, a, (start - a, stop - a), tables)
 
     table = stage.combine(
-        [stage.measure(*cut(*half, before, after)) for half in HALF], p, StageContext(spec, 0, (0, 12), tables)
+        [stage.measure(*cut(*half, *needs.measure_halo)) for half in HALF], p, StageContext(spec, 0, (0, 12), tables)
     )
     tables = {**tables, stage.produces: table}
-    return table, [] if stage.apply is None else [stage.apply(*cut(*half, 0, 0)) for half in HALF]
+    return table, [] if stage.apply is None else [stage.apply(*cut(*half, *needs.halo)) for half in HALF]
 
 
 def agree(found, expected, name: str) -> None:
@@ -74,6 +78,10 @@ def agree(found, expected, name: str) -> None:
 CASES = [
     ("label.components", {"phase": 1}),
     ("label.components", {"connectivity": 26}),
+    ("label.watershed", {"phase": 1, "largest_nm": 3.0}),
+    ("phases.clean", {"min_volume_nm3": [40.0], "fill_holes": "enclosed", "fill_phases": [1]}),
+    ("phases.clean", {"min_diameter_nm": [0.0, 5.0, 3.0], "fill_holes": "slice", "fill_phases": [2]}),
+    ("phases.smooth", {"sigma_nm": 1.5}),
     ("measure.phases", {"connectivity": 18}),
     ("mesh.surface", {"bin_factor": 2}),
     ("mesh.surface", {"phase": 1, "smooth_px": 0.0}),
@@ -88,6 +96,21 @@ def test_stages_on_phases(card, phases, name, params):
     agree({k: found[k] for k in whole}, whole, name)
     for a, b in zip(device, host, strict=True):
         np.testing.assert_array_equal(a.get(), b)
+
+
+def test_functions_of_objects_keep_the_kind_of_array(card, phases):
+    mask, volume = phases == 1, grey("uint8")
+    made = [
+        (label_objects, (mask,), {"split": "watershed", "voxel_nm": 2.0}),
+        (clean_phases, (phases, 2.0), {"min_volume_nm3": 60.0}),
+        (smooth_phases, (phases, 2.0), {}),
+        (segment_random_walker, (volume,), {}),
+        (watershed_from_markers, (volume, label_objects(mask)), {}),
+    ]
+    for function, arrays, given in made:
+        found = function(*(card.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays), **given)
+        assert isinstance(found, card.ndarray), function
+        np.testing.assert_array_equal(found.get(), function(*arrays, **given))
 
 
 @pytest.mark.parametrize("seen", [{}, {"boxes": BOXES}, {"boxes": BOXES, "spans": SPANS}])

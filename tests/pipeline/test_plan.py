@@ -100,9 +100,22 @@ def test_plan_asks_for_what_it_must_know():
         make_plan(load_pipeline("default"), RAW, Calibration(), Machine(1 << 30, 2))
 
 
+def test_a_wide_halo_is_read_again_and_counted_at_what_it_takes():
+    """Splitting objects on 2048² slices fits into 2 GB, whatever segments them."""
+    made = sections("segment.otsu", "measure.phases", "label.watershed")
+    assert [s.title for s in made] == [
+        "segment.otsu (measure)", "segment.otsu + measure.phases", "label.watershed (measure)", "label.watershed",
+    ]  # fmt: skip
+    raw = VolumeSpec((500, 2048, 2048), "uint8", (5.0, 5.0, 5.0))
+    stages = "stages: [{use: segment.otsu}, {use: measure.phases}, {use: label.watershed}]"
+    plan = make_plan(parse_pipeline(stages, "t"), raw, CALIBRATION, Machine(2e9, 1))
+    assert plan.sections[-1].halo == plan.sections[-2].halo == (32, 32)
+    assert all(0 < s.peak_bytes <= 2e9 for s in plan.sections)
+
+
 def test_blocks_on_a_device_take_turns():
     """One has its temporaries, at most two more lie there; any number is read and written as main memory allows."""
-    memory = Memory(per_slice=1.0, fixed=0.0, halo=(1, 1), stages=((9.0, 2),))
+    memory = Memory(per_slice=1.0, fixed=0.0, halo=(1, 1), stages=((9.0, 18.0),))
     kept, whole = memory.kept_for(8), memory.bytes_for(8)
     assert (kept, whole) == (10, 100)
     assert Machine(120, 5, device=True).at_once(memory, 8) == 5
