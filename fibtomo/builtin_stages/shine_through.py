@@ -1,0 +1,145 @@
+"""Stage from grey volume to walls and open pores, where back walls shine through."""
+
+from collections.abc import Sequence
+from math import radians, tan
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from fibtomo.backend.array import namespace
+from fibtomo.core.params import Params
+from fibtomo.core.resolve import face_angle_deg
+from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
+from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
+from fibtomo.errors import InputError, PipelineError
+from fibtomo.ops.forest_sums import sums_of
+from fibtomo.ops.histogram import Bins, condense, row_spans, shown
+from fibtomo.ops.light_decay import LAGS, fit_light, sample_rays
+from fibtomo.ops.shine_features import slices_around, tile_bytes
+from fibtomo.ops.shine_through import shipped_forest, wall_probability
+from fibtomo.ops.wall_rays import Light
+
+STEEPEST = 2.0
+"""Rows per slice that memory is planned for."""
+
+
+class ShineThroughParams(Params):
+    """Walls (1) and open pores (0) where back walls shine through: a forest on what the rays of light say."""
+
+    column_angle_deg: float | None = Field(
+        None, gt=0, lt=90, description="Angle between the columns; empty: the acquisition's."
+    )
+
+
+def _rows_per_slice(p: ShineThroughParams, ctx: StageContext) -> float:
+    """Rows that light runs down for every slice it goes deeper."""
+    if ctx.tables.get("grid", {}).get("axes", "specimen") != "specimen":
+        raise PipelineError(
+            "segment.shine_through needs rows that run down the face: set geometry.resample.axes=specimen"
+        )
+    dz, dy, _ = ctx.spec.scale
+    if p.column_angle_deg is not None:
+        return dz / dy / tan(radians(p.column_angle_deg))
+    face_deg = face_angle_deg(ctx.calibration)
+    if face_deg is None:
+        raise PipelineError(
+            "segment.shine_through must know where light comes from: give --column-angle-deg, or "
+            "--set segment.shine_through.column_angle_deg=52"
+        )
+    return dz / dy * tan(radians(face_deg))
+
+
+def _needs(p: ShineThroughParams, spec: VolumeSpec) -> Needs:
+    return Needs(
+        halo=slices_around(),
+        measure_halo=(0, LAGS[-1]),
+        bytes_per_voxel=6.0,
+        fixed_bytes=tile_bytes(spec.shape, STEEPEST) + 30.0 * spec.shape[1] * spec.shape[2],
+    )
+
+
+def check(p: ShineThroughParams, spec: VolumeSpec) -> None:
+    """Rays can be followed in true geometry only."""
+    if spec.frame != "specimen":
+        raise InputError("segment.shine_through follows light through the specimen: put it after geometry.resample")
+
+
+def _seen(block: Any, ctx: StageContext) -> Any:
+    boxes = ctx.shown(len(block))
+    return None if boxes is None else shown(block, row_spans(boxes, block.shape))
+
+
+def _bins(ctx: StageContext) -> Bins:
+    return Bins.covering(ctx.spec.dtype, ctx.spec.value_range)
+
+
+def measure(block: Any, p: ShineThroughParams, ctx: StageContext) -> Table:
+    """Greys along rays that begin in the slab's own slices, and its histogram."""
+    boxes, core = ctx.shown(len(block)), ctx.core_slices
+    counts = _bins(ctx).count(block[core], None if boxes is None else boxes[core])[1:-1]
+    rays = sample_rays(block, ctx.z0, ctx.core, ctx.spec.shape, _rows_per_slice(p, ctx), _seen(block, ctx))
+    return {"counts": counts, **rays}
+
+
+def combine(partials: Sequence[Table], p: ShineThroughParams, ctx: StageContext) -> Table:
+    """Light of the whole volume, and what of it is unlike all that the forest knows."""
+    fit, bins = fit_light(partials), _bins(ctx)
+    counts = sum((t["counts"] for t in partials), start=np.zeros(bins.n, dtype=np.int64))
+    table, bin_edges = condense(counts, bins.edges)
+    light = fit.light
+    return {
+        "thresholds": [],
+        "sigma": [],
+        "classes": 2,
+        "class_names": ["pore", "wall"],
+        "light": [light.black, light.white, light.decay_slices, light.noise],
+        "decay": light.decay_slices * ctx.spec.scale[0],
+        "notes": shipped_forest().doubts(fit, _rows_per_slice(p, ctx)),
+        "histogram": table,
+        "bin_edges": bin_edges,
+    }
+
+
+def apply(block: Any, p: ShineThroughParams, ctx: StageContext) -> Any:
+    """Ask the forest about all slices whose neighbourhood the block holds; note what it says of each."""
+    xp, (before, after), n = namespace(block), slices_around(), len(block)
+    first = before if ctx.z0 > 0 else 0
+    last = n - after if ctx.z0 + n < ctx.spec.shape[0] else n
+    core = slice(first, last)
+    light, rows, seen = Light(*ctx.tables["threshold"]["light"]), _rows_per_slice(p, ctx), _seen(block, ctx)
+    walls = wall_probability(block, ctx.z0, (first, last), ctx.spec.shape, light, rows, seen=seen)
+    labels = xp.full(block.shape, OUTSIDE, xp.uint8)
+    labels[core] = walls > 0.5
+    known = None if seen is None else seen[core]
+    if known is not None:
+        labels[core][~known] = OUTSIDE
+    for name, values in sums_of(xp.stack([1 - walls, walls]), labels[core], known).items():
+        whole = np.zeros((n, *values.shape[1:]))
+        whole[core] = values
+        ctx.notes[name] = whole
+    return labels
+
+
+def _out_spec(p: ShineThroughParams, ctx: StageContext) -> VolumeSpec:
+    return ctx.spec.with_(kind="phases", dtype="uint8", value_range=(0.0, 1.0))
+
+
+register(
+    StageDef(
+        name="segment.shine_through",
+        kind=Kind.SLAB,
+        params=ShineThroughParams,
+        needs=_needs,
+        apply=apply,
+        measure=measure,
+        combine=combine,
+        out_spec=_out_spec,
+        check=check,
+        makes="phases",
+        produces="threshold",
+        notes="forest",
+        optional=("valid", "grid"),
+        citation="Salzer et al. 2012, Mater. Charact. 69, 115; Breiman 2001, Mach. Learn. 45, 5",
+    )
+)
