@@ -120,13 +120,18 @@ def _window(core: Core | None, shape: tuple[int, ...]) -> Core:
     return z, y, x
 
 
-def _widened(core: Core, kernels: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Core, Core]:
-    """The window that a mean over `core` sees, and `core` as seen from there."""
-    reach = [_radius(kernel) for kernel in kernels]
+def around(core: Core, reach: Sequence[int], shape: Sequence[int]) -> tuple[Core, Core]:
+    """Window with `reach` more to either side, as far as the volume goes, and `core` as seen from there.
+
+    Examples
+    --------
+    >>> around((slice(0, 2), slice(5, 6), slice(3, 9)), (1, 2, 3), (9, 9, 9))[1]
+    (slice(0, 2, None), slice(2, 3, None), slice(3, 9, None))
+    """
     ends = [(max(0, w.start - r), min(n, w.stop + r)) for w, r, n in zip(core, reach, shape, strict=True)]
-    wide = tuple(slice(*pair) for pair in ends)
-    inside = tuple(slice(w.start - first, w.stop - first) for w, (first, _) in zip(core, ends, strict=True))
-    return wide, inside
+    inside = [slice(w.start - a, w.stop - a) for w, (a, _) in zip(core, ends, strict=True)]
+    z, y, x = (slice(*pair) for pair in ends)
+    return (z, y, x), (inside[0], inside[1], inside[2])
 
 
 def feature_names(sigmas_nm: Sequence[float], *, kinds: Sequence[Kind] = KINDS, dimensions: int = 3) -> list[str]:
@@ -265,7 +270,7 @@ def _fill(
         for kind in _ordered(kinds):
             at[kind], position = position, position + _width(kind, dimensions)
         broad = kernels(sigma, voxel, dimensions)
-        wide, inside = _widened(core, broad, grey.shape)
+        wide, inside = around(core, [_radius(kernel) for kernel in broad], grey.shape)
         mean = None
         derived = [at[kind] for kind in ("gradient", "laplacian", "hessian")]
         if max(derived) >= 0:
