@@ -20,7 +20,8 @@ PLAIN: Greys = (0.0, 1.0)
 VoxelNm = tuple[float, float, float]
 SIGMAS_PX = (0.7, 1.4, 2.8, 5.6)
 """Default scales, over the edge of a pixel."""
-DEFAULT_KINDS: tuple[Kind, ...] = ("grey", "gaussian", "gradient", "laplacian", "difference", "hessian", "structure")
+DEFAULT_KINDS: tuple[Kind, ...] = ("grey", "gaussian", "gradient", "laplacian", "difference", "hessian")
+"""As good as all of them on noisy phases of different grey, and two thirds of their neighbourhood."""
 FINEST_PX, COARSEST_PX = 0.3, 40.0
 """Scales over the smallest edge of a voxel that can be sampled, and that are worth their neighbourhood."""
 QUANTILES = (0.01, 0.99)
@@ -29,6 +30,8 @@ TILE = (32, 128, 256)
 """Largest part of a volume whose features are held at a time."""
 TILE_BYTES = 160e6
 """Memory of a tile's features, with what it takes to make them."""
+SURROUNDINGS = 22
+"""Fields of the size of a tile with its neighbourhood that are held while features are made."""
 SLAB_BYTES = 64e6
 """Greys that are read at a time to count them."""
 
@@ -91,14 +94,17 @@ class Recipe:
                 f"{' × '.join(f'{v:g}' for v in self.voxel_nm)} {self.unit}, or train with other scales"
             )
 
-    def bytes_of(self, shape: Sequence[int]) -> float:
-        """Bytes of the features of a tile, with what it takes to make them from its surroundings."""
-        return 4.0 * (len(self.names) + 8) * math.prod(shape)
-
     def tile(self) -> tuple[int, int, int]:
         """Shape of a tile whose features fit `TILE_BYTES`."""
-        deep = int(TILE_BYTES / self.bytes_of((1, *TILE[1:])))
+        deep = int(TILE_BYTES / (4 * len(self.names) * TILE[1] * TILE[2]))
         return min(max(deep, 4), TILE[0]), TILE[1], TILE[2]
+
+    def working_bytes(self, reach: Sequence[int], shape: Sequence[int], classes: int) -> float:
+        """Bytes that the features and probabilities of a tile take, with what they are made from."""
+        inner = [min(n, side) for n, side in zip(shape, self.tile(), strict=True)]
+        outer = [min(n, side + 2 * r) for n, side, r in zip(shape, self.tile(), reach, strict=True)]
+        kept = len(self.names) * (1 + (len(self.channels) > 1)) + 5 * classes + 4
+        return 4.0 * (kept * math.prod(inner) + SURROUNDINGS * math.prod(outer))
 
     def features(
         self, volume: "Volume", core: Core, voxel_nm: VoxelNm, greys: Sequence[Greys], mask: Array | None = None

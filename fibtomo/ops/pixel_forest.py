@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import is_cupy, namespace
+from fibtomo.backend.array import namespace, to_host
 from fibtomo.core.volume import OUTSIDE
 from fibtomo.errors import InputError
 from fibtomo.ops import forest_file
@@ -289,10 +289,13 @@ class PixelForest:
             )
         self.recipe.check(voxel_nm)
 
-    def strangers(self, answer: Answer) -> NDArray[np.float64]:
-        """(slices, 2): voxels with a feature far beyond those of scribbled ones, and voxels looked at."""
+    def strangers(self, answer: Answer, z0: int = 0) -> NDArray[np.float64]:
+        """(slices, 2): voxels with a feature far beyond those of scribbled ones, and voxels looked at.
+
+        `z0` is the number of the first slice of the block that was asked about.
+        """
         z, y, x = answer.window
-        every = tuple(slice(-w.start % SAMPLE, None, SAMPLE) for w in (z, y, x))
+        every = tuple(slice(-first % SAMPLE, None, SAMPLE) for first in (z.start + z0, y.start, x.start))
         part, xp = answer.features[:, *every], namespace(answer.features)
         low, high = self.learned.low, self.learned.high
         room = np.float32(MARGIN) * (high - low)
@@ -301,7 +304,7 @@ class PixelForest:
         asked = xp.ones(strange.shape, bool) if answer.seen is None else answer.seen[every]
         counts = xp.stack([(strange & asked).sum(axis=(1, 2)), asked.sum(axis=(1, 2))], axis=1)
         out = np.zeros((z.stop - z.start, 2))
-        out[every[0]] = counts.get() if is_cupy(counts) else counts
+        out[every[0]] = to_host(counts)
         return out
 
     def save(self, path: str | Path) -> None:

@@ -63,4 +63,16 @@ def params_of(name: str, tmp_path):
         rows = "\n".join(f"{k},{0.1 * k},{-0.2 * k}" for k in range(SHAPE[0]))
         path.write_text("slice,dy_px,dx_px\n" + rows + "\n")
         return stage.params(path=str(path))
+    if name == "segment.forest":
+        return stage.params(model=str(forest_file(tmp_path / "model.npz")))
     return stage.params(**({"levels": [120.0]} if name == "segment.threshold" else {}))
+
+
+def forest_file(path):
+    """A forest of a few trees that tells the phases of `grey_stack`."""
+    from fibtomo.ops.pixel_forest import PixelForest
+
+    grey = grey_stack()
+    labels = np.where(np.random.default_rng(3).random(SHAPE) < 0.02, 1 + (grey > 120), 0)
+    PixelForest.train(grey, labels, voxel_nm=(10.0, 5.0, 5.0), sigmas_nm=(5.0, 9.0), trees=8).save(path)
+    return path
