@@ -44,7 +44,7 @@ def _needs(p: ForestParams, spec: VolumeSpec) -> Needs:
     return Needs(
         halo=(reach[0], reach[0]),
         bytes_per_voxel=2.0,
-        fixed_bytes=forest.recipe.working_bytes(reach, spec.shape, len(forest.classes)),
+        fixed_bytes=forest.recipe.working_bytes(spec.scale, spec.shape, len(forest.classes)),
     )
 
 

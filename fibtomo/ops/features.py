@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import as_array, namespace
+from fibtomo.backend.array import as_array, namespace, to_host
 from fibtomo.backend.kernels import twin
 from fibtomo.errors import InputError
 
@@ -100,15 +100,18 @@ def feature_bank(
     if mask is not None and mask.shape != volume.shape:
         raise InputError(f"mask of shape {mask.shape} must have the shape of the volume, {volume.shape}")
     xp = namespace(volume)
-    grey = xp.ascontiguousarray(volume, dtype=xp.float32)
-    seen = None if mask is None else xp.asarray(mask, dtype=bool)
-    if seen is not None:
-        grey = _filled(grey, seen, sigmas, voxel, dimensions)
-    names = feature_names(sigmas_nm, kinds=kinds, dimensions=dimensions)
     wanted = _window(core, volume.shape)
+    reach = feature_reach(sigmas, voxel, kinds=kinds, dimensions=dimensions)
+    near, inside = around(wanted, reach, volume.shape)
+    seen = None if mask is None else xp.asarray(mask, dtype=bool)
+    if seen is None:
+        grey = xp.ascontiguousarray(volume[near], dtype=xp.float32)
+    else:
+        grey = _filled(volume, seen, sigmas, voxel, dimensions, near)
+    names = feature_names(sigmas_nm, kinds=kinds, dimensions=dimensions)
     out = xp.empty((len(names), *(w.stop - w.start for w in wanted)), xp.float32)
     if out.size:
-        _fill(grey, sigmas, voxel, kinds, dimensions, out, wanted)
+        _fill(grey, sigmas, voxel, kinds, dimensions, out, inside)
     if seen is not None:
         out *= seen[wanted]
     return out
@@ -291,17 +294,35 @@ def _fill(
             loops.tensor_features(grey, narrow, broad, at["structure"], out, wide, inside)
 
 
-def _filled(grey: Array, seen: Array, sigmas: list[float], voxel: list[float], dimensions: int) -> Array:
-    """Put means of seen voxels where nothing was seen, over the smallest scale that sees enough (0 beyond all)."""
-    xp, loops = namespace(grey), twin(__package__, "features", like=grey)
-    known, weight = xp.where(seen, grey, xp.float32(0)), seen.astype(xp.float32)
+def _filled(volume: Array, seen: Array, sigmas: list[float], voxel: list[float], dimensions: int, near: Core) -> Array:
+    """Put means of seen voxels where nothing was seen, over the smallest scale that sees enough (0 beyond all).
+
+    Returns the window `near` of the volume, float32.
+    """
+    xp, loops = namespace(volume), twin(__package__, "features", like=volume)
+    known, weight = xp.where(seen, volume, 0).astype(xp.float32, copy=False), seen.astype(xp.float32)
     levels = [*sigmas, FILL * sigmas[-1]]
-    filled, missing = known.copy(), ~seen
-    everywhere = _window(None, grey.shape)
+    filled, missing = known[near].copy(), ~seen[near]
     for sigma in levels:
+        box = _box_of(missing)
+        if box is None:
+            break
+        there = tuple(slice(w.start + n.start, w.stop + n.start) for w, n in zip(box, near, strict=True))
         broad = kernels(sigma, voxel, dimensions)
-        share = loops.smooth(weight, broad, everywhere)
-        enough = missing & (share > (0 if sigma == levels[-1] else ENOUGH))
-        filled = xp.where(enough, loops.smooth(known, broad, everywhere) / xp.maximum(share, xp.float32(1e-30)), filled)
-        missing &= ~enough
+        share = loops.smooth(weight, broad, there)
+        enough = missing[box] & (share > (0 if sigma == levels[-1] else ENOUGH))
+        mean = loops.smooth(known, broad, there) / xp.maximum(share, xp.float32(1e-30))
+        filled[box] = xp.where(enough, mean, filled[box])
+        missing[box] &= ~enough
     return filled
+
+
+def _box_of(mask: Array) -> tuple[slice, ...] | None:
+    """Smallest window that holds all true voxels."""
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(to_host(mask.any(axis=tuple(k for k in range(3) if k != axis))))
+        if not len(hit):
+            return None
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return tuple(box)

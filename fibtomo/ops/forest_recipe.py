@@ -30,8 +30,8 @@ TILE = (32, 128, 256)
 """Largest part of a volume whose features are held at a time."""
 TILE_BYTES = 160e6
 """Memory of a tile's features, with what it takes to make them."""
-SURROUNDINGS = 22
-"""Fields of the size of a tile with its neighbourhood that are held while features are made."""
+NEAR_FIELDS, FAR_FIELDS = 22, 6
+"""Fields of the size of a tile with its neighbourhood, and of one that is masked, that are held at a time."""
 SLAB_BYTES = 64e6
 """Greys that are read at a time to count them."""
 
@@ -99,12 +99,14 @@ class Recipe:
         deep = int(TILE_BYTES / (4 * len(self.names) * TILE[1] * TILE[2]))
         return min(max(deep, 4), TILE[0]), TILE[1], TILE[2]
 
-    def working_bytes(self, reach: Sequence[int], shape: Sequence[int], classes: int) -> float:
+    def working_bytes(self, voxel_nm: VoxelNm, shape: Sequence[int], classes: int) -> float:
         """Bytes that the features and probabilities of a tile take, with what they are made from."""
-        inner = [min(n, side) for n, side in zip(shape, self.tile(), strict=True)]
-        outer = [min(n, side + 2 * r) for n, side, r in zip(shape, self.tile(), reach, strict=True)]
+        inner, near, far = (
+            math.prod(min(n, side + 2 * r) for n, side, r in zip(shape, self.tile(), reach, strict=True))
+            for reach in ((0, 0, 0), self.reach(voxel_nm, masked=False), self.reach(voxel_nm, masked=True))
+        )
         kept = len(self.names) * (1 + (len(self.channels) > 1)) + 5 * classes + 4
-        return 4.0 * (kept * math.prod(inner) + SURROUNDINGS * math.prod(outer))
+        return 4.0 * max(kept * inner + NEAR_FIELDS * near, FAR_FIELDS * far + 3 * near)
 
     def features(
         self, volume: "Volume", core: Core, voxel_nm: VoxelNm, greys: Sequence[Greys], mask: Array | None = None
