@@ -83,6 +83,7 @@ def combine(partials: Sequence[Table], p: ForestParams, ctx: StageContext) -> Ta
         "classes": len(forest.classes),
         "class_names": list(forest.classes),
         "greys": list(greys_of(counts, bins) if forest.recipe.normalised else PLAIN),
+        "notes": forest.doubts_on_voxels(ctx.spec.scale),
         "histogram": table,
         "bin_edges": bin_edges,
     }

@@ -65,7 +65,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
         raise InputError(f"there is no pixel forest {path}: train one with fibtomo train")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (*BROKEN, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no pixel forest or is damaged ({error}): train it again") from None

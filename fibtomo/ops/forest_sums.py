@@ -11,7 +11,7 @@ from fibtomo.core.volume import OUTSIDE
 from fibtomo.ops.forest_inference import uncertainty
 from fibtomo.ops.forest_recipe import Greys, Volume, VoxelNm
 from fibtomo.ops.forest_tiles import Answer, answers
-from fibtomo.ops.pixel_forest import PixelForest
+from fibtomo.ops.pixel_forest import PixelForest, doubts_on_strangers
 
 Array = Any
 Sums = dict[str, NDArray[np.float64]]
@@ -103,3 +103,16 @@ def fraction_sigma(sums: Sums) -> list[float]:
     """
     total = np.asarray(sums["labels"]).sum()
     return (np.asarray(sums["misassigned"]).sum(axis=0) / (2 * max(total, 1))).tolist()
+
+
+def summary(sums: Sums) -> dict[str, Any]:
+    """Mean uncertainty (0 to 1), uncertainty of the fractions, share of strange voxels, and what to think of them."""
+    total = max(float(np.asarray(sums["labels"]).sum()), 1.0)
+    strange, asked = np.asarray(sums["strange"]).sum(axis=0)
+    share = float(strange / max(asked, 1))
+    return {
+        "mean_uncertainty": float(np.asarray(sums["uncertainty"]).sum() / total),
+        "fraction_sigma": fraction_sigma(sums),
+        "strange": share,
+        "notes": doubts_on_strangers(share),
+    }

@@ -85,13 +85,14 @@ def choose(lessons: Sequence[Lesson], per_class: int, seed: int) -> Scribbles:
             where = np.flatnonzero(plane)
             values = plane.reshape(-1)[where]
             index = where + z * shape[1] * shape[2]
-            for label in np.unique(values).tolist():
+            found = np.unique(values).tolist()
+            if len({*drawn, *found}) > MOST_CLASSES:
+                raise InputError(f"the labels hold more than {MOST_CLASSES} different numbers, which are no scribbles")
+            for label in found:
                 mine = index[values == label]
                 drawn[label] = drawn.get(label, 0) + len(mine)
                 rows = np.stack([_shuffled(mine, seed + number), np.full_like(mine, number), mine], axis=1)
                 kept[label] = _smallest(np.concatenate([kept[label], rows]) if label in kept else rows, per_class)
-            if len(drawn) > MOST_CLASSES:
-                raise InputError(f"the labels hold more than {MOST_CLASSES} different numbers, which are no scribbles")
     if len(drawn) < 2:
         raise InputError(
             f"a forest needs scribbles of two classes or more (numbers 1, 2, ...; 0 is not labelled), and the labels "

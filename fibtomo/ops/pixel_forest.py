@@ -152,6 +152,11 @@ class PixelForest:
         >>> float(np.mean(forest.predict(grey) == truth)) > 0.95
         True
         """
+        if min(trees, depth, leaf, per_class, seed + 1) < 1:
+            raise InputError(
+                f"trees = {trees}, depth = {depth}, leaf = {leaf} and per_class = {per_class} must be positive, seed = "
+                f"{seed} not negative"
+            )
         lessons, unit = as_lessons(volume, labels, voxel_nm, mask, normalise)
         recipe = Recipe(
             tuple(float(s) for s in (default_sigmas(lessons[0].voxel_nm) if sigmas_nm is None else sigmas_nm)),
@@ -162,10 +167,6 @@ class PixelForest:
             unit,
             normalise,
         )
-        if min(trees, depth, leaf, per_class) < 1:
-            raise InputError(
-                f"trees = {trees}, depth = {depth}, leaf = {leaf}, per_class = {per_class} must all be > 0"
-            )
         for lesson in lessons:
             recipe.check(lesson.voxel_nm)
         scribbles = choose(lessons, per_class, seed)
@@ -249,22 +250,19 @@ class PixelForest:
         return float(found[0] / max(found[1], 1))
 
     def doubts(self, volume: Any, voxel_nm: Edge = None, **options: Any) -> list[str]:
-        """Sentences on what is so different in this volume that the forest may fail."""
-        voxel = self._voxel(volume, voxel_nm)
-        told = []
-        ratio = float(np.prod(voxel) / np.prod(self.recipe.voxel_nm)) ** (1 / 3)
-        if not 1 / TWICE <= ratio <= TWICE:
-            told.append(
-                f"its voxels are {ratio:.2g} times those that the forest learned from: it sees the same nanometres, "
-                f"but at other noise and sharpness"
-            )
-        share = self.outside(volume, voxel_nm, **options)
-        if share > STRANGE:
-            told.append(
-                f"{share:.0%} of its voxels look like none that were scribbled on: train with scribbles on this volume "
-                f"as well"
-            )
-        return told
+        """Sentences on what is so different in this volume that the forest may fail; see `outside`."""
+        return [
+            *self.doubts_on_voxels(self._voxel(volume, voxel_nm)),
+            *doubts_on_strangers(self.outside(volume, voxel_nm, **options)),
+        ]
+
+    def doubts_on_voxels(self, voxel_nm: VoxelNm) -> list[str]:
+        """A sentence where voxels are of quite another size than those that were learned from."""
+        ratio = float(np.prod(voxel_nm) / np.prod(self.recipe.voxel_nm)) ** (1 / 3)
+        if 1 / TWICE <= ratio <= TWICE:
+            return []
+        told = f"voxels are {ratio:.2g} times those that the forest learned from: it sees the same nanometres, but "
+        return [f"{told}other noise and sharpness; train at this voxel size"]
 
     def measure(self, volume: Any) -> list[Greys]:
         """Greys of each channel that become 0 and 1: the volume's own 1 and 99 %, or none at all."""
@@ -348,6 +346,13 @@ class PixelForest:
                 told = xp.where(answer.seen, told, told.dtype.type(nothing))
             whole[(..., *answer.window)] = told
         return whole
+
+
+def doubts_on_strangers(share: float) -> list[str]:
+    """A sentence where many voxels are far from all that was scribbled on."""
+    if share <= STRANGE:
+        return []
+    return [f"{share:.0%} of the voxels look like none that the forest learned from: scribble on this volume as well"]
 
 
 def _most_likely(probabilities: Array) -> Array:
