@@ -6,7 +6,6 @@ slices, 0.05 % of the voxels in all. Dice is the mean over the phases. "whole" i
 "other" asks a volume of another seed whose gain and offset differ (× 0.8 + 20).
 """
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -96,9 +95,7 @@ def ilastik_style(grey, labels, other):
 
 
 def main(kinds=("two", "three", "channelling"), seeds=(0, 1, 2), **options):
-    print(
-        "| scene | seed | scribbled | Otsu | Dice whole | other | ilastik-style whole | other | apart | fraction error, pt |"
-    )
+    print("| scene | seed | scribbled | Otsu | Dice whole | other | ilastik-style whole | other | left out | off, pt |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in kinds:
         for seed in seeds:

@@ -68,6 +68,8 @@ class Recipe:
     def names(self) -> list[str]:
         """Names of the features."""
         plain = feature_names(self.sigmas_nm, kinds=self.kinds, dimensions=self.dimensions)
+        if self.unit == "voxel":
+            plain = [name.replace(" nm", " px") for name in plain]
         if len(self.channels) == 1:
             return plain
         return [f"{channel}: {name}" for channel in self.channels for name in plain]
