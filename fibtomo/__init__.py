@@ -19,6 +19,7 @@ _PUBLIC = {
     "Geometry": "fibtomo.core.geometry",
     "resample": "fibtomo.ops.resample",
     "segment": "fibtomo.ops.segmentation",
+    "PixelForest": "fibtomo.ops.pixel_forest",
     "label_objects": "fibtomo.ops.labels",
     "Measurements": "fibtomo.core.measurements",
     "measure": "fibtomo.ops.morphometry",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from fibtomo.ops.intensity import correct_intensity as correct_intensity
     from fibtomo.ops.labels import label_objects as label_objects
     from fibtomo.ops.morphometry import measure as measure
+    from fibtomo.ops.pixel_forest import PixelForest as PixelForest
     from fibtomo.ops.resample import resample as resample
     from fibtomo.ops.segmentation import segment as segment
     from fibtomo.ops.surface import extract_surface as extract_surface

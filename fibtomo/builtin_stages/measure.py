@@ -9,6 +9,7 @@ from fibtomo.core.params import Params
 from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.ops._cell_device import counting_bytes
+from fibtomo.ops.forest_sums import fraction_sigma
 from fibtomo.ops.morphometry import SLAB, TILES, as_phases, measurement_rows, slab_sums
 
 
@@ -33,6 +34,8 @@ def measure(block: Any, p: PhasesParams, ctx: StageContext) -> Table:
 def combine(partials: Sequence[Table], p: PhasesParams, ctx: StageContext) -> Table:
     """One row for each quantity and phase."""
     sigma = ctx.tables.get("threshold", {}).get("fraction_sigma", ())
+    if "forest" in ctx.tables:
+        sigma = fraction_sigma(ctx.tables["forest"])
     return {"rows": measurement_rows(partials, ctx.spec.scale, ctx.spec.unit, p.connectivity, sigma)}
 
 
@@ -48,6 +51,7 @@ register(
         makes="phases",
         produces="measurements",
         optional=("threshold",),
+        late=("forest",),
         citation="Ohser & Mücklich 2000, Statistical Analysis of Microstructures in Materials Science",
     )
 )

@@ -48,6 +48,7 @@ def run_cli(argv: list[str]) -> int:
         "run",
         "inspect",
         "products",
+        "train",
         "drift",
         "sample",
         "bench",

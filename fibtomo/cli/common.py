@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from fibtomo.core.volume import ORIENTATIONS
-from fibtomo.errors import InputError
+from fibtomo.errors import CalibrationError, InputError
 
 _TITLE = 44
 """Longest title of a progress bar, so that bar and rate stay visible on 100 columns."""
@@ -139,6 +139,22 @@ def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = Signature(parameters)
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
+
+
+def refuse_guess(path: str, stack: Any) -> None:
+    """Refuse a stack whose voxel size is only a guess.
+
+    Raises
+    ------
+    CalibrationError
+        It is.
+    """
+    for fact in (stack.calibration.pixel_nm, stack.calibration.slice_nm):
+        if fact.confidence == "guess":
+            raise CalibrationError(
+                f"the voxel size of {path} is only a guess ({fact.origin}): give --voxel-nm DZ DY DX, or --voxel-nm "
+                f"unknown to work in voxels"
+            )
 
 
 def _voxel(text: str | None) -> tuple[float, ...] | str | None:

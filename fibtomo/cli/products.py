@@ -11,7 +11,7 @@ from fibtomo.cli import common
 from fibtomo.cli.app import app
 from fibtomo.cli.common import console, errors
 from fibtomo.core.volume import OUTSIDE, value_range_of
-from fibtomo.errors import CalibrationError, InputError
+from fibtomo.errors import InputError
 
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="Output folder of a run, or a volume file.")]
 
@@ -29,12 +29,7 @@ def _volume(path: str, kind: str, voxel_nm: str | None, dataset: str | None = No
             raise InputError(f"{folder} holds no {kind}: its pipeline did not make them")
         return array
     stack = open_stack(path, crop_info_bar=False, **common.stack_options(voxel_nm, dataset=dataset))
-    for fact in (stack.calibration.pixel_nm, stack.calibration.slice_nm):
-        if fact.confidence == "guess":
-            raise CalibrationError(
-                f"the voxel size of {path} is only a guess ({fact.origin}): give --voxel-nm DZ DY DX, or --voxel-nm "
-                f"unknown to work in voxels"
-            )
+    common.refuse_guess(path, stack)
     values = np.unique(np.concatenate([np.unique(stack.read(k, k + 1)) for k in range(len(stack))]))
     if len(values) > MOST_PHASES or not np.isin(values, np.arange(256)).all():
         shown = f"{len(values)} different values from {values[0]:g} to {values[-1]:g}"

@@ -92,6 +92,7 @@ def _introduce(stack: object, pipeline: str) -> None:
 
 def _conclude(result: "object") -> None:
     from fibtomo.api import Run
+    from fibtomo.pipeline.report_data import forest_notes
     from fibtomo.report.sections import left_out, unmeasured
 
     if not isinstance(result, Run):
@@ -104,6 +105,8 @@ def _conclude(result: "object") -> None:
     left = left_out(result.provenance["tables"].get("face"))
     if left:
         console.print(f"left out: {'; '.join(left)} (--set face.find.crop=off keeps them)")
+    for note in forest_notes(result.provenance["tables"]):
+        errors.print(f"warning: {note}", style="yellow", markup=False)
     drift = result.drift
     if drift is not None and len(drift.bad_slices):
         console.print(f"bad slices bridged: {', '.join(str(k) for k in drift.bad_slices)}")

@@ -9,30 +9,51 @@ from fibtomo.backend.kernels import launch, load_kernel
 from fibtomo.errors import InputError
 
 Array = Any
+Core = tuple[slice, slice, slice]
 LANES, GROUPS, EACH = 32, 8, 4
 """Block of threads along x and the axis that is filtered, and values that a thread makes along it."""
 BLOCK = (LANES, GROUPS, 1)
 SHARED_BYTES = 48 * 1024
 
 
-def smooth(grey: Array, kernels: tuple[Array, ...]) -> Array:
-    """Gaussian mean of `grey` (z, y, x), float32."""
+def smooth(grey: Array, kernels: tuple[Array, ...], core: Core) -> Array:
+    """Gaussian mean of `grey` (z, y, x) in the window `core` of it, float32."""
     fields = _before_last(grey[None], kernels, 0)
     out = namespace(grey).empty_like(grey)
     _along(fields, out, _last(kernels), 0, _axis(grey.shape, kernels))
-    return out
+    return namespace(grey).ascontiguousarray(out[core])
 
 
-def derivative_features(grey: Array, kernels: tuple[Array, ...], slots: tuple[int, ...], out: Array) -> None:
+def derivative_features(
+    grey: Array, kernels: tuple[Array, ...], slots: tuple[int, ...], out: Array, core: Core
+) -> None:
     """Fill features of one scale; see `_features_kernels`."""
-    _end("derivative_features", _before_last(grey[None], kernels, 2), kernels, out, slots)
+    fields = _before_last(grey[None], kernels, 2)
+    if out.shape[1:] == grey.shape:
+        _end("derivative_features", fields, kernels, out, slots)
+        return
+    room = namespace(grey).empty((5 if _flat(kernels) else 6, *grey.shape), grey.dtype)
+    places = tuple(k if slot >= 0 else -1 for k, slot in enumerate(slots))
+    _end("derivative_features", fields, kernels, room, places)
+    for k, slot in enumerate(slots):
+        if slot >= 0:
+            wide = len(room) - k if k == len(slots) - 1 else 1
+            out[slot : slot + wide] = room[k : k + wide, *core]
 
 
-def tensor_features(grey: Array, inner: tuple[Array, ...], outer: tuple[Array, ...], slot: int, out: Array) -> None:
+def tensor_features(
+    grey: Array, inner: tuple[Array, ...], outer: tuple[Array, ...], slot: int, out: Array, wide: Core, core: Core
+) -> None:
     """Fill the eigenvalues of the structure tensor, from `slot` on; see `_features_kernels`."""
-    products = namespace(grey).empty((3 if _flat(inner) else 6, *grey.shape), grey.dtype)
+    xp, count = namespace(grey), 3 if _flat(inner) else 6
+    products = xp.empty((count, *grey.shape), grey.dtype)
     _end("gradient_products", _before_last(grey[None], inner, 1), inner, products)
-    _end("tensor_features", _before_last(products, outer, 0), outer, out[slot:])
+    products = xp.ascontiguousarray(products[:, *wide])
+    axes = 2 if _flat(inner) else 3
+    room = out[slot:] if out.shape[1:] == products.shape[1:] else xp.empty((axes, *products.shape[1:]), grey.dtype)
+    _end("tensor_features", _before_last(products, outer, 0), outer, room)
+    if room.shape[1:] != out.shape[1:]:
+        out[slot : slot + axes] = room[:, *core]
 
 
 def _flat(kernels: tuple[Array, ...]) -> bool:

@@ -14,6 +14,8 @@ from fibtomo.backend.threads import map_ranges
 from fibtomo.ops._eigen_kernels import WIDTH, eigenvalues_2, eigenvalues_3
 
 Array = Any
+Core = tuple[slice, slice, slice]
+Range = tuple[int, int]
 compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 TILE = (8, 64)
 """Slices and rows done at a time."""
@@ -24,14 +26,16 @@ SECOND = np.array([2, 4, 5, 7, 8, 9])
 SMOOTH, DERIVATIVES, PRODUCTS, TENSOR = range(4)
 
 
-def smooth(grey: Array, kernels: tuple[Array, ...]) -> Array:
-    """Gaussian mean of `grey` (z, y, x), float32."""
-    out = np.empty((1, *grey.shape), np.float32)
-    _over_tiles(grey[None], kernels, 0, SMOOTH, np.array([0]), out)
+def smooth(grey: Array, kernels: tuple[Array, ...], core: Core) -> Array:
+    """Gaussian mean of `grey` (z, y, x) in the window `core` of it, float32."""
+    out = np.empty((1, *(window.stop - window.start for window in core)), np.float32)
+    _over_tiles(grey[None], kernels, 0, SMOOTH, np.array([0]), out, core)
     return out[0]
 
 
-def derivative_features(grey: Array, kernels: tuple[Array, ...], slots: tuple[int, ...], out: Array) -> None:
+def derivative_features(
+    grey: Array, kernels: tuple[Array, ...], slots: tuple[int, ...], out: Array, core: Core
+) -> None:
     """Fill features of one scale.
 
     Parameters
@@ -45,61 +49,76 @@ def derivative_features(grey: Array, kernels: tuple[Array, ...], slots: tuple[in
         Where the Gaussian, its gradient's magnitude, its Laplacian and the first eigenvalue of its Hessian matrix go;
         -1: nowhere.
     out
-        (features, z, y, x) float32.
+        (features, z, y, x) float32, as large as `core`.
+    core
+        Window of `grey` whose features are wanted.
     """
-    _over_tiles(grey[None], kernels, 2, DERIVATIVES, np.array(slots), out)
+    _over_tiles(grey[None], kernels, 2, DERIVATIVES, np.array(slots), out, core)
 
 
-def tensor_features(grey: Array, inner: tuple[Array, ...], outer: tuple[Array, ...], slot: int, out: Array) -> None:
-    """Fill the eigenvalues of the structure tensor, from `slot` on; see `derivative_features`."""
-    products = np.empty((3 if inner[0].shape[1] == 1 else 6, *grey.shape), np.float32)
-    _over_tiles(grey[None], inner, 1, PRODUCTS, np.array([0]), products)
-    _over_tiles(products, outer, 0, TENSOR, np.array([slot]), out)
+def tensor_features(
+    grey: Array, inner: tuple[Array, ...], outer: tuple[Array, ...], slot: int, out: Array, wide: Core, core: Core
+) -> None:
+    """Fill the eigenvalues of the structure tensor, from `slot` on; see `derivative_features`.
+
+    `wide` is the window of `grey` whose gradients are averaged, `core` the wanted one within it.
+    """
+    shape = tuple(window.stop - window.start for window in wide)
+    products = np.empty((3 if inner[0].shape[1] == 1 else 6, *shape), np.float32)
+    _over_tiles(grey[None], inner, 1, PRODUCTS, np.array([0]), products, wide)
+    _over_tiles(products, outer, 0, TENSOR, np.array([slot]), out, core)
 
 
-def _over_tiles(source: Array, kernels: tuple[Array, ...], top: int, ending: int, slots: Array, out: Array) -> None:
-    _, nz, ny, _ = source.shape
+def _over_tiles(
+    source: Array, kernels: tuple[Array, ...], top: int, ending: int, slots: Array, out: Array, core: Core
+) -> None:
+    (z0, nz), (y0, ny), columns = ((window.start, window.stop) for window in core)
     deep, high = TILE
-    across = -(-ny // high)
+    across = -(-(ny - y0) // high)
+    origin = (z0, y0)
 
     def run(start: int, stop: int) -> None:
         for k in range(start, stop):
-            z, y = k // across * deep, k % across * high
-            _tile(source, *kernels, top, ending, z, min(z + deep, nz), y, min(y + high, ny), slots, out)
+            z, y = z0 + k // across * deep, y0 + k % across * high
+            rows = (y, min(y + high, ny))
+            _tile(source, *kernels, top, ending, (z, min(z + deep, nz)), rows, columns, origin, slots, out)
 
-    map_ranges(run, -(-nz // deep) * across, 1)
+    map_ranges(run, -(-(nz - z0) // deep) * across, 1)
 
 
 @compiled
 def _tile(
     source: Array, along_z: Array, along_y: Array, along_x: Array, top: int, ending: int,
-    z0: int, z1: int, y0: int, y1: int, slots: Array, out: Array,
+    slices: Range, lines: Range, columns: Range, origin: Range, slots: Array, out: Array,
 ) -> None:  # fmt: skip
     """Filter a tile of all fields of `source` with derivatives up to order `top` and put its features into `out`."""
     fields, nz, ny, nx = source.shape
+    z0, z1 = slices
+    y0, y1 = lines
+    x0, x1 = columns
     flat, volume = source.reshape(-1), nz * ny * nx
     ry, rx = along_y.shape[1] // 2, along_x.shape[1] // 2
     flatland = along_z.shape[1] == 1
     top_z = 0 if flatland else top
     first, last = max(0, y0 - ry), min(ny, y1 + ry)
     deep, high = z1 - z0, last - first
-    columns = np.empty((fields, top_z + 1, deep, high, nx), np.float32)
+    stack = np.empty((fields, top_z + 1, deep, high, nx), np.float32)
     starts = np.empty(max(along_z.shape[1], along_y.shape[1], along_x.shape[1]), np.int64)
     work = np.empty(ROWS * WIDTH, np.float32)
     for y in range(first, last):
         for s in range(fields):
             for z in range(z0, z1):
                 if flatland:
-                    columns[s, 0, z - z0, y - first] = source[s, z, y]
+                    stack[s, 0, z - z0, y - first] = source[s, z, y]
                     continue
                 for k in range(along_z.shape[1]):
                     near = min(max(z + k - along_z.shape[1] // 2, 0), nz - 1)
                     starts[k] = s * volume + (near * ny + y) * nx
-                _lines(flat, starts, along_z, top_z, work, columns[s, :, z - z0, y - first])
-    flat_columns = columns.reshape(-1)
-    lines = np.empty((3, nx + 2 * rx), np.float32)
-    flat_lines = lines.reshape(-1)
-    rows = np.empty((ROWS, nx), np.float32)
+                _lines(flat, starts, along_z, top_z, work, stack[s, :, z - z0, y - first])
+    flat_stack = stack.reshape(-1)
+    padded = np.empty((3, nx + 2 * rx), np.float32)
+    flat_padded = padded.reshape(-1)
+    rows = np.empty((ROWS, x1 - x0), np.float32)
     for z in range(deep):
         for y in range(y0, y1):
             row = 0
@@ -108,17 +127,17 @@ def _tile(
                     for k in range(2 * ry + 1):
                         near = min(max(y + k - ry, 0), ny - 1) - first
                         starts[k] = (((s * (top_z + 1) + i) * deep + z) * high + near) * nx
-                    _lines(flat_columns, starts, along_y, top - i, work, lines[:, rx : rx + nx])
+                    _lines(flat_stack, starts, along_y, top - i, work, padded[:, rx : rx + nx])
                     for j in range(top - i + 1):
-                        lines[j, :rx] = lines[j, rx]
-                        lines[j, rx + nx :] = lines[j, rx + nx - 1]
+                        padded[j, :rx] = padded[j, rx]
+                        padded[j, rx + nx :] = padded[j, rx + nx - 1]
                         for k in range(2 * rx + 1):
-                            starts[k] = j * (nx + 2 * rx) + k
+                            starts[k] = j * (nx + 2 * rx) + x0 + k
                         if top == 0 and fields > 1:
                             row = SECOND[s]
-                        _lines(flat_lines, starts, along_x, top - i - j, work, rows[row:])
+                        _lines(flat_padded, starts, along_x, top - i - j, work, rows[row:])
                         row += top - i - j + 1
-            _finish(rows, work, flatland, ending, z0 + z, y, slots, out)
+            _finish(rows, work, flatland, ending, z0 + z - origin[0], y - origin[1], slots, out)
 
 
 @compiled

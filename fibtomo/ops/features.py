@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fibtomo.backend.array import as_array, namespace
+from fibtomo.backend.array import as_array, namespace, to_host
 from fibtomo.backend.kernels import twin
 from fibtomo.errors import InputError
 
 Array = Any
+Core = tuple[slice, slice, slice]
 Kind = Literal["grey", "gaussian", "gradient", "laplacian", "difference", "variance", "hessian", "structure"]
 KINDS: tuple[Kind, ...] = (
     "grey", "gaussian", "gradient", "laplacian", "difference", "variance", "hessian", "structure",
@@ -35,6 +36,7 @@ def feature_bank(
     kinds: Sequence[Kind] = KINDS,
     dimensions: int = 3,
     mask: Array | None = None,
+    core: Core | None = None,
 ) -> Array:
     r"""Smoothed greys, edges, ridges, blobs and texture of a volume at several scales.
 
@@ -65,11 +67,14 @@ def feature_bank(
         3, or 2 to filter every slice by itself.
     mask
         Same shape; false voxels touch no other, and their features are 0.
+    core
+        Window (z, y, x) of the volume whose features are wanted, the whole by default. The same as those cut from
+        the whole, and cheaper.
 
     Returns
     -------
     Array
-        (features, z, y, x) float32 as named by `feature_names`.
+        (features, z, y, x) float32 as named by `feature_names`, as large as the window.
 
     Raises
     ------
@@ -95,17 +100,41 @@ def feature_bank(
     if mask is not None and mask.shape != volume.shape:
         raise InputError(f"mask of shape {mask.shape} must have the shape of the volume, {volume.shape}")
     xp = namespace(volume)
-    grey = xp.ascontiguousarray(volume, dtype=xp.float32)
+    wanted = _window(core, volume.shape)
+    reach = feature_reach(sigmas, voxel, kinds=kinds, dimensions=dimensions)
+    near, inside = around(wanted, reach, volume.shape)
     seen = None if mask is None else xp.asarray(mask, dtype=bool)
-    if seen is not None:
-        grey = _filled(grey, seen, sigmas, voxel, dimensions)
+    if seen is None:
+        grey = xp.ascontiguousarray(volume[near], dtype=xp.float32)
+    else:
+        grey = _filled(volume, seen, sigmas, voxel, dimensions, near)
     names = feature_names(sigmas_nm, kinds=kinds, dimensions=dimensions)
-    out = xp.empty((len(names), *volume.shape), xp.float32)
+    out = xp.empty((len(names), *(w.stop - w.start for w in wanted)), xp.float32)
     if out.size:
-        _fill(grey, sigmas, voxel, kinds, dimensions, out)
+        _fill(grey, sigmas, voxel, kinds, dimensions, out, inside)
     if seen is not None:
-        out *= seen
+        out *= seen[wanted]
     return out
+
+
+def _window(core: Core | None, shape: tuple[int, ...]) -> Core:
+    """`core` with its ends as they lie in the volume."""
+    z, y, x = (slice(*w.indices(n)[:2]) for w, n in zip(core or (slice(None),) * 3, shape, strict=True))
+    return z, y, x
+
+
+def around(core: Core, reach: Sequence[int], shape: Sequence[int]) -> tuple[Core, Core]:
+    """Window with `reach` more to either side, as far as the volume goes, and `core` as seen from there.
+
+    Examples
+    --------
+    >>> around((slice(0, 2), slice(5, 6), slice(3, 9)), (1, 2, 3), (9, 9, 9))[1]
+    (slice(0, 2, None), slice(2, 3, None), slice(3, 9, None))
+    """
+    ends = [(max(0, w.start - r), min(n, w.stop + r)) for w, r, n in zip(core, reach, shape, strict=True)]
+    inside = [slice(w.start - a, w.stop - a) for w, (a, _) in zip(core, ends, strict=True)]
+    z, y, x = (slice(*pair) for pair in ends)
+    return (z, y, x), (inside[0], inside[1], inside[2])
 
 
 def feature_names(sigmas_nm: Sequence[float], *, kinds: Sequence[Kind] = KINDS, dimensions: int = 3) -> list[str]:
@@ -231,48 +260,69 @@ def _checked(
 
 
 def _fill(
-    grey: Array, sigmas: list[float], voxel: list[float], kinds: Sequence[Kind], dimensions: int, out: Array
+    grey: Array, sigmas: list[float], voxel: list[float], kinds: Sequence[Kind], dimensions: int, out: Array, core: Core
 ) -> None:
     loops = twin(__package__, "features", like=grey)
     position = 0
     if "grey" in kinds:
-        out[0] = grey
+        out[0] = grey[core]
         position = 1
-    finer = grey
+    finer = grey[core]
     for sigma in sigmas:
         at: dict[str, int] = dict.fromkeys(KINDS, -1)
         for kind in _ordered(kinds):
             at[kind], position = position, position + _width(kind, dimensions)
         broad = kernels(sigma, voxel, dimensions)
+        wide, inside = around(core, [_radius(kernel) for kernel in broad], grey.shape)
         mean = None
         derived = [at[kind] for kind in ("gradient", "laplacian", "hessian")]
         if max(derived) >= 0:
-            loops.derivative_features(grey, broad, (at["gaussian"], *derived), out)
+            loops.derivative_features(grey, broad, (at["gaussian"], *derived), out, core)
             mean = out[at["gaussian"]] if at["gaussian"] >= 0 else None
-        if mean is None and max(at["gaussian"], at["difference"], at["variance"]) >= 0:
-            mean = loops.smooth(grey, broad)
+        if mean is None and max(at["gaussian"], at["difference"]) >= 0:
+            mean = loops.smooth(grey, broad, core)
             if at["gaussian"] >= 0:
                 out[at["gaussian"]] = mean
         if at["difference"] >= 0:
             out[at["difference"]] = finer - mean
             finer = mean
         if at["variance"] >= 0:
-            rest = grey - mean
-            out[at["variance"]] = loops.smooth(rest * rest, broad)
+            rest = grey[wide] - loops.smooth(grey, broad, wide)
+            out[at["variance"]] = loops.smooth(rest * rest, broad, inside)
         if at["structure"] >= 0:
-            loops.tensor_features(grey, kernels(INNER * sigma, voxel, dimensions), broad, at["structure"], out)
+            narrow = kernels(INNER * sigma, voxel, dimensions)
+            loops.tensor_features(grey, narrow, broad, at["structure"], out, wide, inside)
 
 
-def _filled(grey: Array, seen: Array, sigmas: list[float], voxel: list[float], dimensions: int) -> Array:
-    """Put means of seen voxels where nothing was seen, over the smallest scale that sees enough (0 beyond all)."""
-    xp, loops = namespace(grey), twin(__package__, "features", like=grey)
-    known, weight = xp.where(seen, grey, xp.float32(0)), seen.astype(xp.float32)
+def _filled(volume: Array, seen: Array, sigmas: list[float], voxel: list[float], dimensions: int, near: Core) -> Array:
+    """Put means of seen voxels where nothing was seen, over the smallest scale that sees enough (0 beyond all).
+
+    Returns the window `near` of the volume, float32.
+    """
+    xp, loops = namespace(volume), twin(__package__, "features", like=volume)
+    known, weight = xp.where(seen, volume, 0).astype(xp.float32, copy=False), seen.astype(xp.float32)
     levels = [*sigmas, FILL * sigmas[-1]]
-    filled, missing = known.copy(), ~seen
+    filled, missing = known[near].copy(), ~seen[near]
     for sigma in levels:
+        box = _box_of(missing)
+        if box is None:
+            break
+        there = tuple(slice(w.start + n.start, w.stop + n.start) for w, n in zip(box, near, strict=True))
         broad = kernels(sigma, voxel, dimensions)
-        share = loops.smooth(weight, broad)
-        enough = missing & (share > (0 if sigma == levels[-1] else ENOUGH))
-        filled = xp.where(enough, loops.smooth(known, broad) / xp.maximum(share, xp.float32(1e-30)), filled)
-        missing &= ~enough
+        share = loops.smooth(weight, broad, there)
+        enough = missing[box] & (share > (0 if sigma == levels[-1] else ENOUGH))
+        mean = loops.smooth(known, broad, there) / xp.maximum(share, xp.float32(1e-30))
+        filled[box] = xp.where(enough, mean, filled[box])
+        missing[box] &= ~enough
     return filled
+
+
+def _box_of(mask: Array) -> tuple[slice, ...] | None:
+    """Smallest window that holds all true voxels."""
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(to_host(mask.any(axis=tuple(k for k in range(3) if k != axis))))
+        if not len(hit):
+            return None
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return tuple(box)

@@ -13,7 +13,7 @@ from fibtomo.ops.histogram import Bins, row_spans, shown
 from fibtomo.ops.thresholds import multi_otsu
 
 Boxes = NDArray[np.integer[Any]]
-Method = Literal["otsu", "multi_otsu", "hysteresis", "threshold"]
+Method = Literal["otsu", "multi_otsu", "hysteresis", "threshold", "forest"]
 
 TRUNCATE = 4.0
 """Radius of the Gaussian in sigmas."""
@@ -31,6 +31,7 @@ def segment(
     voxel_nm: float | tuple[float, float, float] | None = None,
     column_angle_deg: float = 52.0,
     shine_through: bool = False,
+    forest: Any = None,
 ) -> Any:
     """Label the phases of a grey volume, darkest first.
 
@@ -40,7 +41,8 @@ def segment(
         (z, y, x) grey values, numpy or cupy, any real dtype; NaN counts as outside the field of view.
     method
         "otsu" (two phases), "multi_otsu" (`classes` phases), "hysteresis" (two phases: above the upper threshold, or
-        above the lower one and within `reach_px` steps of it), "threshold" (fixed `thresholds`).
+        above the lower one and within `reach_px` steps of it), "threshold" (fixed `thresholds`), "forest" (what
+        `forest` was trained on; its phases in the order of the labels).
     classes
         Number of phases for "multi_otsu", 2 to 5.
     thresholds
@@ -56,6 +58,8 @@ def segment(
         Scale and column angle, for methods that follow shine-through along the beam; grey thresholds need neither.
     shine_through
         Reserved for empty pores seen through; not available in this version.
+    forest
+        A `PixelForest` or the file of one, for "forest".
 
     Returns
     -------
@@ -76,11 +80,12 @@ def segment(
     >>> segment(np.array([[[10, 12, 200, 90, 95, 210]]], dtype=np.uint8), classes=3).tolist()
     [[[0, 0, 2, 1, 1, 2]]]
     """
-    if shine_through or method == "forest":
-        asked = "shine_through=True" if shine_through else "method='forest'"
-        raise InputError(f"segment: {asked} comes with a later version; use otsu, multi_otsu, hysteresis or threshold")
+    if shine_through:
+        raise InputError("segment: shine_through=True comes with a later version")
+    if method == "forest":
+        return _by_forest(volume, forest, voxel_nm, valid_boxes)
     if method not in {"otsu", "multi_otsu", "hysteresis", "threshold"}:
-        raise InputError(f"segment: method {method!r} must be otsu, multi_otsu, hysteresis or threshold")
+        raise InputError(f"segment: method {method!r} must be otsu, multi_otsu, hysteresis, threshold or forest")
     volume = as_array(volume)
     if volume.ndim != 3:
         raise InputError(f"segment: the volume has {volume.ndim} axes but must have three (z, y, x)")
@@ -99,6 +104,15 @@ def segment(
     if method == "hysteresis":
         return hysteresis(grey, _pair(levels), reach_px, valid_boxes)
     return digitise(grey, levels, valid_boxes)
+
+
+def _by_forest(volume: Any, forest: Any, voxel_nm: Any, boxes: Boxes | None) -> Any:
+    from fibtomo.ops.pixel_forest import PixelForest
+
+    if forest is None:
+        raise InputError("segment: method 'forest' needs forest=, a PixelForest or the file of one")
+    found = forest if isinstance(forest, PixelForest) else PixelForest.load(forest)
+    return found.predict(volume, voxel_nm, valid_boxes=boxes)
 
 
 def grey_range(volume: Any) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fibtomo._resources import resource_dir
 from fibtomo.core.params import Params, explain
-from fibtomo.core.stage import StageDef, get_stage
+from fibtomo.core.stage import StageDef, get_stage, stage_names
 from fibtomo.errors import PipelineError
 
 SCHEMA = 1
@@ -93,6 +93,9 @@ class PipelineConfig:
     def with_settings(self, settings: list[str]) -> "PipelineConfig":
         """Return a copy changed by ``stage.param=value`` texts (``stage=off`` leaves a stage out).
 
+        A stage that is not in the pipeline takes the place of the one that makes the same table of the same volumes,
+        as ``segment.forest.model=model.npz`` in place of ``segment.otsu``.
+
         Raises
         ------
         PipelineError
@@ -103,6 +106,7 @@ class PipelineConfig:
             path, sep, raw = text.partition("=")
             if not sep:
                 raise PipelineError(f"--set {text} must read stage.param=value")
+            calls = _with_alternative(path.strip(), calls)
             index, parameter = _locate(path.strip(), calls)
             value = _plain_value(raw, text)
             if parameter is None:
@@ -139,6 +143,23 @@ def _plain_value(raw: str, text: str) -> Any:
         return yaml.safe_load(raw)
     except yaml.YAMLError:
         raise PipelineError(f"--set {text}: the value {raw!r} is not a number, word or [list]") from None
+
+
+def _with_alternative(path: str, calls: list[Call]) -> list[Call]:
+    """Put the stage that `path` means in the place of the only one that does what it does."""
+    name = next((n for n in stage_names() if path.startswith(f"{n}.")), None)
+    if name is None or any(call.name == name for call in calls):
+        return calls
+    wanted = get_stage(name)
+
+    def same(stage: StageDef) -> bool:
+        alike = (stage.produces, stage.consumes, stage.makes) == (wanted.produces, wanted.consumes, wanted.makes)
+        return alike and wanted.produces is not None and stage.name.partition(".")[0] == name.partition(".")[0]
+
+    hits = [index for index, call in enumerate(calls) if same(call.stage)]
+    if len(hits) != 1:
+        return calls
+    return [*calls[: hits[0]], Call(name, wanted.params()), *calls[hits[0] + 1 :]]
 
 
 def _locate(path: str, calls: list[Call]) -> tuple[int, str | None]:

@@ -13,6 +13,7 @@ from fibtomo.core.resolve import resolve_geometry
 from fibtomo.core.source import SliceSource
 from fibtomo.core.volume import UNKNOWN, Calibration, Sourced, Table
 from fibtomo.errors import CalibrationError
+from fibtomo.ops.forest_sums import summary as forest_summary
 from fibtomo.pipeline.results import CURTAINS, result_array
 from fibtomo.report import ReportData
 from fibtomo.report.text import extent
@@ -51,7 +52,7 @@ def report_data(
         version=record["fibtomo"],
         summary=_summary(record),
         metadata=[tuple(row) for row in record["input"]["values"]],
-        warnings=list(record["input"]["warnings"]),
+        warnings=[*record["input"]["warnings"], *forest_notes(record["tables"])],
         assumptions=list(record["input"]["assumptions"]),
         evidence=list(record["input"].get("evidence", ())),
         drift=Drift.from_csv(drift_path) if drift_path.is_file() else None,
@@ -119,11 +120,18 @@ def input_name(source: Any) -> str:
     return Path(path).name if path else "array in memory"
 
 
+def forest_notes(tables: dict[str, Table]) -> list[str]:
+    """What to think of the phases that a pixel forest found."""
+    return [note for role in ("threshold", "forest") for note in tables.get(role, {}).get("notes", ())]
+
+
 def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     """Small tables that ``run.json`` keeps."""
     kept: dict[str, Table] = {
         role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables
     }
+    if "forest" in tables:
+        kept["forest"] = forest_summary(tables["forest"])
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}
@@ -202,6 +210,9 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
         share = float((record["tables"].get("grid") or {}).get("bridged_share", 0.0))
         if share > 0:
             summary.append(("Interpolated across bad slices", f"{100 * share:.2g} % of the volume"))
+    forest = record["tables"].get("forest")
+    if forest:
+        summary.append(("Mean uncertainty of the forest", f"{forest['mean_uncertainty']:.3f} (0 sure, 1 all alike)"))
     return [*summary, ("Device", record["device"]["name"]), ("Wall time", f"{record['wall_s']:.1f} s")]
 
 

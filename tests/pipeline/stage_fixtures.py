@@ -67,4 +67,16 @@ def params_of(name: str, tmp_path):
     if name == "segment.onnx":
         path = save_model(edge_model(), tmp_path / "edges.onnx")
         return stage.params(model=str(path), tile_px=(4, 16, 16), halo_px=(1, 1, 1))
+    if name == "segment.forest":
+        return stage.params(model=str(forest_file(tmp_path / "model.npz")))
     return stage.params(**({"levels": [120.0]} if name == "segment.threshold" else {}))
+
+
+def forest_file(path):
+    """A forest of a few trees that tells the phases of `grey_stack`."""
+    from fibtomo.ops.pixel_forest import PixelForest
+
+    grey = grey_stack()
+    labels = np.where(np.random.default_rng(3).random(SHAPE) < 0.02, 1 + (grey > 120), 0)
+    PixelForest.train(grey, labels, voxel_nm=(10.0, 5.0, 5.0), sigmas_nm=(5.0, 9.0), trees=8).save(path)
+    return path

@@ -65,7 +65,7 @@ def test_outside_is_marked_and_left_out_of_the_threshold(gaussian_field):
 def test_unusable_requests_say_what_to_do():
     volume = np.zeros((2, 4, 4), dtype=np.uint8)
     for wrong, match in [
-        ({"method": "forest"}, "later version"),
+        ({"method": "forest"}, "needs forest="),
         ({"shine_through": True}, "later version"),
         ({"method": "magic"}, "must be otsu"),
         ({"method": "threshold"}, "needs thresholds"),

@@ -153,3 +153,29 @@ def test_kinds_do_not_depend_on_what_else_is_asked_for(volume):
 def test_what_cannot_be_used_is_refused(wrong):
     with pytest.raises(InputError):
         feature_bank(**{"volume": np.zeros((3, 4, 5)), "sigmas_nm": [1], "voxel_nm": 1} | wrong)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "core",
+    [
+        (slice(0, 22), slice(0, 40), slice(0, 70)),
+        (slice(7, 8), slice(11, 30), slice(20, 65)),
+        (slice(16, 22), slice(0, 9), slice(3, 5)),
+    ],
+)
+def test_a_window_has_the_features_of_the_whole_bit_for_bit(volume, dimensions, masked, core):
+    mask = np.random.default_rng(1).random(volume.shape) > 0.2 if masked else None
+    made = {"dimensions": dimensions, "mask": mask}
+    whole = feature_bank(volume, SIGMAS, VOXEL, **made)
+    np.testing.assert_array_equal(feature_bank(volume, SIGMAS, VOXEL, **made, core=core), whole[:, *core])
+
+
+def test_a_block_with_its_reach_has_the_features_of_the_whole_bit_for_bit(volume):
+    core = (slice(9, 11), slice(18, 21), slice(33, 36))
+    reach = feature_reach([3.0], VOXEL)
+    block = tuple(slice(max(0, w.start - r), w.stop + r) for w, r in zip(core, reach, strict=True))
+    inside = tuple(slice(w.start - b.start, w.stop - b.start) for w, b in zip(core, block, strict=True))
+    whole = feature_bank(volume, [3.0], VOXEL, core=core)
+    np.testing.assert_array_equal(feature_bank(volume[block], [3.0], VOXEL, core=inside), whole)
