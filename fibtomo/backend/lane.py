@@ -1,10 +1,11 @@
-"""The way of a block over a device: it arrives, is worked on, leaves; three blocks at a time, one at each place.
+"""The way of a block over a device: it arrives, is worked on, leaves; several blocks at a time.
 
-Each place has its own CUDA stream and its own lock, so that the threads of a process overlap: while one computes,
-another sends its block and a third fetches its result, and the rest read and write files. Data travel through pinned
-host memory, in two buffers for each direction: one is filled while the other is under way.
+Each block on the device has a CUDA stream of its own to be worked on, because stages also compute on the host: while
+one block waits for that, the device works on others. Each direction has its own stream and lock. Data travel through
+pinned host memory, in two buffers for each direction: one is filled while the other is under way.
 """
 
+import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Way(Protocol):
         ...
 
     def working(self) -> Any:
-        """Context in which arrays are computed with, one block at a time."""
+        """Context in which arrays are computed with."""
         ...
 
     def download(self, block: Any) -> Host:
@@ -107,14 +108,14 @@ def way_over(label: str) -> Iterator[Way]:
 
 
 class _Lane:
-    """The three places of a device, shared by all threads of the process."""
+    """Room on a device, shared by all threads of the process: streams to work on, and the ways there and back."""
 
     def __init__(self) -> None:
         import cupy
 
-        self.room = threading.BoundedSemaphore(IN_FLIGHT)
-        self.work_lock = threading.RLock()
-        self.work = cupy.cuda.Stream(non_blocking=True)
+        self.room: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(IN_FLIGHT):
+            self.room.put(cupy.cuda.Stream(non_blocking=True))
         self.arrival, self.departure = _Ferry(), _Ferry()
 
 
@@ -181,27 +182,34 @@ class _Ferry:
 
 
 class _DeviceWay:
-    """Way of one block over a CUDA device."""
+    """Way of one block over a CUDA device, which waits for room before its first step."""
 
     remote = True
 
     def __init__(self, lane: _Lane) -> None:
-        self._lane, self._inside = lane, False
+        self._lane = lane
+        self._stream: Any = None
         self._arrived: list[Any] = []
+        self._held: list[Any] = []
+
+    @property
+    def _work(self) -> Any:
+        """Stream of this block."""
+        if self._stream is None:
+            self._stream = self._lane.room.get()
+        return self._stream
 
     def upload(self, block: Host) -> Any:
-        if not self._inside:
-            self._lane.room.acquire()
-            self._inside = True
+        _ = self._work
         out, arrived = self._lane.arrival.bring(block)
         self._arrived.append(arrived)
+        self._held.append(out)
         return out
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """One thread at a time; at the end all is done, so that memory freed next is free."""
-        work = self._lane.work
-        with self._lane.work_lock, work:
+        """At the end all is done; memory that others may fill next is not given back before."""
+        with self._work as work:
             for event in self._arrived:
                 work.wait_event(event)
             self._arrived.clear()
@@ -209,12 +217,13 @@ class _DeviceWay:
                 yield
             finally:
                 work.synchronize()
+                self._held.clear()
 
     def download(self, block: Any) -> Host:
         return self._lane.departure.fetch(block)
 
     def settle(self) -> None:
-        self._lane.work.synchronize()
+        self._work.synchronize()
 
     def trim(self) -> None:
         import cupy
@@ -224,8 +233,9 @@ class _DeviceWay:
 
     def close(self) -> None:
         """Make room for the next block."""
-        if self._inside:
-            for event in self._arrived:
-                event.synchronize()
-            self._lane.room.release()
-            self._inside = False
+        for event in self._arrived:
+            event.synchronize()
+        self._held.clear()
+        if self._stream is not None:
+            self._lane.room.put(self._stream)
+            self._stream = None

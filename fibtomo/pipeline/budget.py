@@ -54,7 +54,7 @@ class Machine:
     workers
         Blocks under way at a time.
     device
-        Whether they take turns on a CUDA device: one is computed while others are read, moved and written.
+        Whether they go over a CUDA device, which `IN_FLIGHT` of them share; others are read and written meanwhile.
     host_budget
         Bytes of main memory for what they hold before and after the device.
     """
@@ -66,20 +66,15 @@ class Machine:
 
     def at_once(self, memory: Memory, slab: int) -> int:
         """Slabs of a section that may be under way together; 0 if not even one fits."""
+        fitting = int(self.budget // memory.bytes_for(slab))
         if not self.device:
-            return min(self.workers, int(self.budget // memory.bytes_for(slab)))
-        spare = self.budget - memory.bytes_for(slab)
-        if spare < 0:
-            return 0
-        waiting = int(spare // memory.kept_for(slab))
-        together = self.workers if waiting >= IN_FLIGHT - 1 else 1 + waiting
+            return min(self.workers, fitting)
+        together = self.workers if fitting >= IN_FLIGHT else min(self.workers, fitting)
         return int(min(together, self.host_budget / memory.kept_for(slab)))
 
     def peak_bytes(self, memory: Memory, slab: int, together: int) -> float:
         """Bytes of the budget that `together` slabs take."""
-        if not self.device:
-            return together * memory.bytes_for(slab)
-        return memory.bytes_for(slab) + (min(together, IN_FLIGHT) - 1) * memory.kept_for(slab)
+        return (min(together, IN_FLIGHT) if self.device else together) * memory.bytes_for(slab)
 
 
 def slab_thickness(

@@ -13,7 +13,7 @@ EVERY_CARD = "gpus"
 PATIENCE_S = 15.0
 """How long a scheduler may take to answer."""
 THREADS_OF_A_CARD = 5
-"""Blocks under way with a card: one read, one sent, one computed, one fetched, one written."""
+"""Blocks under way with a card: three are on it, one is read, one written."""
 
 
 def run_tasks(

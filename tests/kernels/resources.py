@@ -9,6 +9,8 @@ from exercises import NAMES
 from fibtomo.backend.kernels import C_TYPES, kernel_source
 
 ARCHITECTURES = ("75", "80", "90")
+AS_CUPY = ("-std=c++17", "-ftz=true")
+"""What `fibtomo.backend.kernels` asks for, and what cupy adds of its own."""
 _ENTRY = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
     r".*?Used (\d+) registers(.*?)\n",
@@ -47,7 +49,7 @@ def compiled(nvrtc: Any, code: str, arch: str, flags: tuple[str, ...]) -> dict[s
     """Compile for one architecture; what each kernel takes, by name. ``ValueError`` holds the compiler's complaint."""
     program = nvrtc.createProgram(code, "kernel.cu", (), ())
     try:
-        nvrtc.compileProgram(program, (f"--gpu-architecture=sm_{arch}", "-std=c++17", "--ptxas-options=-v", *flags))
+        nvrtc.compileProgram(program, (f"--gpu-architecture=sm_{arch}", *AS_CUPY, "--ptxas-options=-v", *flags))
         if nvrtc.getCUBIN(program)[:4] != b"\x7fELF":
             raise ValueError("the compiler made no machine code")
         log = nvrtc.getProgramLog(program)

@@ -97,6 +97,27 @@ def test_uploads_wait_for_their_stream(cupy):
     np.testing.assert_array_equal(b.get(stream=compute), 3)
 
 
+@pytest.mark.parametrize("waited", [False, True])
+def test_memory_is_given_back_only_when_other_streams_have_done_with_it(waited):
+    def use() -> None:
+        with strict_cupy.installed() as cupy:
+            upload, compute = cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)
+            with upload:
+                a = cupy.zeros(4)
+            compute.wait_event(upload.record())
+            with compute:
+                _ = a + 1
+            if waited:
+                compute.synchronize()
+            del a
+
+    if waited:
+        use()
+    else:
+        with pytest.raises(RaceError, match="is given back while stream"):
+            use()
+
+
 def test_downloads_hold_nothing_before_they_were_waited_for(cupy):
     from cupyx import empty_pinned
 

@@ -113,15 +113,15 @@ def test_a_wide_halo_is_read_again_and_counted_at_what_it_takes():
     assert all(0 < s.peak_bytes <= 2e9 for s in plan.sections)
 
 
-def test_blocks_on_a_device_take_turns():
-    """One has its temporaries, at most two more lie there; any number is read and written as main memory allows."""
+def test_blocks_share_a_device():
+    """`IN_FLIGHT` have their temporaries there; any number is read and written as main memory allows."""
     memory = Memory(per_slice=1.0, fixed=0.0, halo=(1, 1), stages=((9.0, 18.0),))
     kept, whole = memory.kept_for(8), memory.bytes_for(8)
     assert (kept, whole) == (10, 100)
-    assert Machine(120, 5, device=True).at_once(memory, 8) == 5
-    assert Machine(119, 5, device=True).at_once(memory, 8) == 2
-    assert Machine(100, 5, device=True).at_once(memory, 8) == 1
+    assert Machine(300, 5, device=True).at_once(memory, 8) == 5
+    assert Machine(299, 5, device=True).at_once(memory, 8) == 2
+    assert Machine(299, 1, device=True).at_once(memory, 8) == 1
     assert Machine(99, 5, device=True).at_once(memory, 8) == 0
-    assert Machine(120, 5, device=True, host_budget=30).at_once(memory, 8) == 3
-    assert Machine(120, 5, device=True).peak_bytes(memory, 8, 5) == 120
+    assert Machine(300, 5, device=True, host_budget=30).at_once(memory, 8) == 3
+    assert Machine(300, 5, device=True).peak_bytes(memory, 8, 5) == 300
     assert Machine(120, 5).at_once(memory, 8) == 1

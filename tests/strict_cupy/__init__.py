@@ -5,6 +5,7 @@
 - refuse every implicit conversion to NumPy and never mix with NumPy arrays, not even as an index;
 - have the methods and take the arguments that the installed cupy has, and no others;
 - know on which stream they were made, and refuse to be read on another without an event in between;
+- must not be given back while another stream than theirs may still use their memory, which would be filled anew;
 - are counted: bytes alive and at their peak, bytes moved to and fro; a limit makes allocation fail as on a full card.
 
 ``RawModule`` executes the CUDA source itself on the CPU (`cuda_on_host`). Nothing here says how fast a card is.
@@ -86,6 +87,8 @@ def installed(**options: object) -> Iterator[ModuleType]:
     previous = card.insert(Card(**options))
     try:
         yield modules["cupy"]
+        if card().races:
+            raise RaceError(card().races[0])
     finally:
         card.insert(previous)
         for name in modules:

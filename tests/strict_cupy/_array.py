@@ -156,8 +156,8 @@ def _allocate(array: ndarray, host: np.ndarray) -> ndarray:
         from cuda_on_host import guarded
 
         host = guarded(host)
-    card().keep(host)
-    array._host, array._stamp = host, [current_stream().work()]
+    array._host, array._stamp = host, [current_stream().work(), {}]
+    card().keep(host, array._stamp[1])
     card().traffic_bytes += host.nbytes
     card().operations += 1
     return array
@@ -203,6 +203,7 @@ def read(array: ndarray, stream: Any = None) -> np.ndarray:
     if not here.sees(array._made):
         raise RaceError(f"an array made on stream {array._made[0].number} is used on stream {here.number} unwaited")
     array._made[0].finish(array._made[1])
+    array._stamp[1][here] = here.work()[1]
     card().traffic_bytes += array.nbytes
     return array._host
 

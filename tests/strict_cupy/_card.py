@@ -55,6 +55,8 @@ class Card:
         one launch each or more.
     counts
         How often things were done: "launch NAME", "to_host", "sync".
+    races
+        What went wrong where nothing can be raised.
     """
 
     memory_bytes: int = 1 << 40
@@ -70,6 +72,7 @@ class Card:
     traffic_bytes: int = 0
     operations: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    races: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.pool, self.pinned_pool = Pool(self), Pool(self)
@@ -80,8 +83,8 @@ class Card:
         """Start counting the peak anew."""
         self.peak_bytes = self.live_bytes
 
-    def keep(self, host: np.ndarray) -> None:
-        """Count the memory behind `host` until nothing refers to it."""
+    def keep(self, host: np.ndarray, uses: dict["Stream", int]) -> None:
+        """Count the memory behind `host` until nothing refers to it; `uses` will say up to when streams need it."""
         root = host
         while isinstance(root.base, np.ndarray):
             root = root.base
@@ -95,11 +98,15 @@ class Card:
             self._roots[key] = nbytes
             self.live_bytes += nbytes
             self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        weakref.finalize(root, self._forget, key)
+        weakref.finalize(root, self._forget, key, current_stream(), uses)
 
-    def _forget(self, key: int) -> None:
+    def _forget(self, key: int, owner: "Stream", uses: dict["Stream", int]) -> None:
+        """Give memory back to the pool of the stream it was made on, which may fill it at once."""
         with self._lock:
             self.live_bytes -= self._roots.pop(key)
+        for stream, tick in list(uses.items()):
+            if not owner.sees((stream, tick)):
+                self.races.append(f"memory of stream {owner.number} is given back while stream {stream.number} uses it")
 
 
 class _Current:
@@ -136,6 +143,7 @@ class Stream:
         self.known: dict[int, int] = {}
         self.pending: list[tuple[int, Any]] = []
         self._outer: list[Stream] = []
+        self._lock = threading.RLock()
 
     def __enter__(self) -> "Stream":
         self._outer.append(current_stream())
@@ -149,17 +157,19 @@ class Stream:
 
     def work(self, later: Any = None) -> tuple["Stream", int]:
         """Take note of work; `later` is done when someone waits for it."""
-        self.tick += 1
-        if later is not None:
-            self.pending.append((self.tick, later))
-        return self, self.tick
+        with self._lock:
+            self.tick += 1
+            if later is not None:
+                self.pending.append((self.tick, later))
+            return self, self.tick
 
     def finish(self, tick: int) -> None:
-        """Let what was queued up to `tick` happen."""
-        due = [item for item in self.pending if item[0] <= tick]
-        self.pending = [item for item in self.pending if item[0] > tick]
-        for _, action in due:
-            action()
+        """Let what was queued up to `tick` happen; other threads that wait for it go on when it has."""
+        with self._lock:
+            due = [item for item in self.pending if item[0] <= tick]
+            self.pending = [item for item in self.pending if item[0] > tick]
+            for _, action in due:
+                action()
 
     def synchronize(self) -> None:
         """Wait on the host for all work."""
@@ -229,6 +239,10 @@ _known_to_host: dict[int, int] = {}
 """Up to which tick of each stream the host has waited; threads tell each other through locks."""
 
 
+_learning = threading.Lock()
+
+
 def _host_learns(ticks: dict[int, int]) -> None:
-    for number, tick in ticks.items():
-        _known_to_host[number] = max(_known_to_host.get(number, 0), tick)
+    with _learning:
+        for number, tick in ticks.items():
+            _known_to_host[number] = max(_known_to_host.get(number, 0), tick)
