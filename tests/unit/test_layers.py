@@ -16,6 +16,7 @@ LAYERS = {
     "ops": 3,
     "phantom": 3,
     "builtin_stages": 4,
+    "models": 4,
     "report": 5,
     "pipeline": 6,
     "api": 7,
