@@ -1,6 +1,6 @@
 """Grey volumes to phase labels: thresholds from the whole histogram, applied voxel by voxel."""
 
-from math import ceil
+from math import ceil, radians, tan
 from typing import Any, Literal
 
 import numpy as np
@@ -54,10 +54,14 @@ def segment(
     valid_boxes
         (z, 4) rows [y0, y1) and columns [x0, x1) that each slice really shows, or (z, y, 2) columns [x0, x1) of each
         of its rows; elsewhere the label is 255.
-    voxel_nm, column_angle_deg
-        Scale and column angle, for methods that follow shine-through along the beam; grey thresholds need neither.
+    voxel_nm
+        (dz, dy, dx) or one edge, for forests and light; cubes if not given.
+    column_angle_deg
+        Angle between the columns, which tells where light comes from.
     shine_through
-        Reserved for empty pores seen through; not available in this version.
+        Label empty pores 0 and walls 1 where back walls are seen through the pores, whatever `method`; the volume must
+        be in the frame of the specimen (z along milling, y down the face). Where nothing shines through, it does no
+        harm. Warns where the volume is unlike all that was trained on.
     forest
         A `PixelForest` or the file of one, for "forest".
 
@@ -81,7 +85,7 @@ def segment(
     [[[0, 0, 2, 1, 1, 2]]]
     """
     if shine_through:
-        raise InputError("segment: shine_through=True comes with a later version")
+        return _by_light(volume, classes, voxel_nm, column_angle_deg, valid_boxes)
     if method == "forest":
         return _by_forest(volume, forest, voxel_nm, valid_boxes)
     if method not in {"otsu", "multi_otsu", "hysteresis", "threshold"}:
@@ -104,6 +108,25 @@ def segment(
     if method == "hysteresis":
         return hysteresis(grey, _pair(levels), reach_px, valid_boxes)
     return digitise(grey, levels, valid_boxes)
+
+
+def _by_light(volume: Any, classes: int, voxel_nm: Any, column_angle_deg: float, boxes: Boxes | None) -> Any:
+    from fibtomo.ops.shine_through import segment_shine_through
+
+    if classes != 2:
+        raise InputError(f"segment: shine_through=True tells walls from pores, 2 classes, not {classes}")
+    volume = as_array(volume)
+    if volume.ndim != 3:
+        raise InputError(f"segment: the volume has {volume.ndim} axes but must have three (z, y, x)")
+    dz, dy, _ = np.broadcast_to(np.asarray(1.0 if voxel_nm is None else voxel_nm, dtype=np.float64), 3)
+    if not (dz > 0 and dy > 0 and 0 < column_angle_deg <= 90):
+        raise InputError(
+            f"segment: voxel_nm = {voxel_nm} must be positive, and column_angle_deg = {column_angle_deg} 0 to 90"
+        )
+    seen = _outside(namespace(volume).ones(volume.shape, bool), volume, boxes, fill=False)
+    return segment_shine_through(
+        volume, float(dz / dy / tan(radians(column_angle_deg))), seen=None if bool(seen.all()) else seen
+    )
 
 
 def _by_forest(volume: Any, forest: Any, voxel_nm: Any, boxes: Boxes | None) -> Any:

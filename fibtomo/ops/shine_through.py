@@ -1,7 +1,7 @@
 """Walls and open pores where back walls shine through: a forest over what the rays of light say."""
 
 import json
-from collections.abc import Callable
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -169,9 +169,7 @@ def wall_probability(
     return out
 
 
-def segment_shine_through(
-    volume: Array, rows_per_slice: float, *, seen: Array | None = None, say: Callable[[str], None] | None = None
-) -> Array:
+def segment_shine_through(volume: Array, rows_per_slice: float, *, seen: Array | None = None) -> Array:
     """Label open pores 0 and walls 1 in a volume whose back walls shine through its pores.
 
     Parameters
@@ -182,18 +180,21 @@ def segment_shine_through(
         Cotangent of the column angle times dz / dy.
     seen
         Same shape; false where nothing is known.
-    say
-        Told what lies outside of the forest's training.
 
     Returns
     -------
     labels
         (z, y, x) uint8, `OUTSIDE` where not seen; the same kind of array.
 
+    Warns
+    -----
+    UserWarning
+        The volume lies outside of what the forest was trained on.
+
     Raises
     ------
     InputError
-        The volume is too small or shows one grey only.
+        The volume shows one grey only.
 
     References
     ----------
@@ -208,8 +209,7 @@ def segment_shine_through(
     labels[:] = walls > 0.5
     if seen is not None:
         labels[~seen] = OUTSIDE
-    if say is not None:
-        share = float((labels == 1).sum()) / max(1, int((labels != OUTSIDE).sum()))
-        for doubt in shipped_forest().doubts(fit, rows_per_slice, share):
-            say(doubt)
+    share = float((labels == 1).sum()) / max(1, int((labels != OUTSIDE).sum()))
+    for doubt in shipped_forest().doubts(fit, rows_per_slice, share):
+        warnings.warn(doubt, stacklevel=3)
     return labels
