@@ -10,6 +10,7 @@ from fibtomo.core.stage import Kind, Needs, StageContext, StageDef, register
 from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.ops._cell_device import counting_bytes
 from fibtomo.ops.morphometry import SLAB, TILES, as_phases, measurement_rows, slab_sums
+from fibtomo.ops.threshold_effect import Effect
 
 
 class PhasesParams(Params):
@@ -33,7 +34,9 @@ def measure(block: Any, p: PhasesParams, ctx: StageContext) -> Table:
 def combine(partials: Sequence[Table], p: PhasesParams, ctx: StageContext) -> Table:
     """One row for each quantity and phase."""
     sigma = ctx.tables.get("threshold", {}).get("fraction_sigma", ())
-    return {"rows": measurement_rows(partials, ctx.spec.scale, ctx.spec.unit, p.connectivity, sigma)}
+    noted = ctx.tables.get("threshold_effect")
+    effect = Effect.from_notes(noted) if noted else None
+    return {"rows": measurement_rows(partials, ctx.spec.scale, ctx.spec.unit, p.connectivity, sigma, effect)}
 
 
 register(
@@ -48,6 +51,8 @@ register(
         makes="phases",
         produces="measurements",
         optional=("threshold",),
+        late=("threshold_effect",),
+        version=2,
         citation="Ohser & Mücklich 2000, Statistical Analysis of Microstructures in Materials Science",
     )
 )

@@ -124,6 +124,8 @@ def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     kept: dict[str, Table] = {
         role: tables[role] for role in ("threshold", "grid", "thickness", "face") if role in tables
     }
+    if "threshold" in kept:
+        kept["threshold"] = {name: v for name, v in kept["threshold"].items() if name not in {"gain", "offset"}}
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}

@@ -4,7 +4,7 @@ import pytest
 from fibtomo.errors import InputError
 from fibtomo.ops.segmentation import hysteresis, segment
 
-METHODS = ["segment.otsu", "segment.multi_otsu", "segment.hysteresis", "segment.threshold"]
+METHODS = [f"segment.{name}" for name in ("otsu", "multi_otsu", "gmm", "local", "hysteresis", "threshold")]
 
 
 def grey_of(field, seed=0, dtype=np.uint8):
@@ -67,7 +67,7 @@ def test_unusable_requests_say_what_to_do():
     for wrong, match in [
         ({"method": "forest"}, "later version"),
         ({"shine_through": True}, "later version"),
-        ({"method": "magic"}, "must be otsu"),
+        ({"method": "magic"}, "must be one of otsu"),
         ({"method": "threshold"}, "needs thresholds"),
         ({"method": "hysteresis", "thresholds": (1.0, 2.0, 3.0)}, "two thresholds"),
         ({"classes": 1}, "2 or more"),
