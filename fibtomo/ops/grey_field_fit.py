@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from fibtomo.core.volume import Shape
 from fibtomo.errors import InputError
 from fibtomo.ops.grey_field import Cells, GreyField
-from fibtomo.ops.grey_modes import Histograms, Peaks, match_peaks
+from fibtomo.ops.grey_modes import FAINT, Histograms, Peaks, match_peaks
 from fibtomo.ops.histogram import Bins, Counts, Edges
-from fibtomo.ops.mixture import Mixture, fit_mixture
+from fibtomo.ops.mixture import SEARCH_BINS, Mixture, fit_mixture
 
 Float = NDArray[np.float64]
 FLAT_BINS = 2048
@@ -21,6 +21,10 @@ STEPS = 15
 """Steps of expectation-maximisation at each size of window."""
 ROUNDS = 3
 """Times the phases are found again at the smallest windows."""
+HELD, LOOSE = 1e6, 0.5
+"""Faith in the gain while only offsets vary, and when both do."""
+DOUBT = 0.01
+"""Gain of the mean log-likelihood from which offsets are believed rather than gains."""
 BATCH = 256
 """Windows matched at once."""
 
@@ -50,9 +54,8 @@ class _State:
 def fit_field(counts: Counts, bins: Bins, cells: Cells, phases: int) -> tuple[GreyField, Counts, Edges]:
     """Find the field of `phases` phases, and the histogram of the evened volume.
 
-    The search begins with the volume as it is, and with the medians of all windows made equal by offsets or by gains,
-    which finds a rare phase beside a prevailing one. What explains the greys best, one grey for each phase everywhere
-    included, is taken.
+    The search lets the gain vary, as shading does, or else the offset; at the end both may. What explains the greys
+    best, one grey for each phase everywhere included, is taken, the gain in case of doubt.
 
     Parameters
     ----------
@@ -85,43 +88,34 @@ def fit_field(counts: Counts, bins: Bins, cells: Cells, phases: int) -> tuple[Gr
     weight = counts.sum(axis=-1)
     plain = _state(counts, edges, flat[0], flat[1], phases)
     best = plain
-    for start in ((np.ones((1, 1, 1)), np.zeros((1, 1, 1))), *_medians(windows, edges)):
-        found = _search(counts, windows, edges, start, phases)
-        if found.likelihood(weight) > best.likelihood(weight):
+    for by_gain, better in ((True, 0.0), (False, DOUBT)):
+        found = _search(counts, windows, edges, by_gain, phases)
+        if found.likelihood(weight) > best.likelihood(weight) + better:
             best = found
     if best is plain or _moved(best) <= NEGLIGIBLE:
         return GreyField(cells, *flat), counts.sum(axis=(0, 1, 2)), edges
     return GreyField(cells, best.gain, best.offset), best.counts, best.edges
 
 
-def _search(counts: Counts, windows: Counts, edges: Edges, start: tuple[Float, Float], phases: int) -> _State:
-    """From the whole volume, or from the given field of all windows, to the windows themselves."""
+def _search(counts: Counts, windows: Counts, edges: Edges, by_gain: bool, phases: int) -> _State:
+    """From the whole volume to ever smaller parts, and to the windows."""
     grid = counts.shape[:3]
-    state = _state(_joined(counts, start[0].shape), edges, *start, phases)
-    for size in _sizes(grid) if start[0].size == 1 else [grid]:
+    state = _state(_joined(counts, (1, 1, 1)), edges, np.ones((1, 1, 1)), np.zeros((1, 1, 1)), phases)
+    for size in _sizes(grid):
         parts = windows if size == grid else _joined(counts, size)
         gain, offset = (_resized(part, size) for part in (state.gain, state.offset))
         for _ in range(ROUNDS if size == grid else 1):
-            gain, offset = _matched(parts, edges, state.peaks, gain, offset)
+            gain, offset = _matched(parts, edges, state.peaks, gain, offset, not by_gain, HELD)
             state = _state(_joined(counts, size), edges, gain, offset, phases)
+    for _ in range(ROUNDS):
+        gain, offset = _matched(windows, edges, state.peaks, state.gain, state.offset, True, LOOSE)
+        state = _state(counts, edges, gain, offset, phases)
     return state
 
 
 def _state(counts: Counts, edges: Edges, gain: Float, offset: Float, phases: int) -> _State:
     flat, flat_edges = _laid_over(counts, edges, gain, offset)
-    return _State(gain, offset, flat, flat_edges, fit_mixture(flat, flat_edges, phases))
-
-
-def _medians(windows: Counts, edges: Edges) -> list[tuple[Float, Float]]:
-    """Fields in which all windows have the same median: by offsets, and by gains if no grey is negative."""
-    total = np.cumsum(windows, axis=-1)
-    grey = (edges[:-1] + edges[1:]) / 2
-    median = grey[np.argmax(total >= 0.5 * np.maximum(total[..., -1:], 1), axis=-1)]
-    middle = np.median(median)
-    fields = [(np.ones(median.shape), median - middle)]
-    if median.min() > 0:
-        fields.append((np.clip(median / middle, 0.2, 5), np.zeros(median.shape)))
-    return fields
+    return _State(gain, offset, flat, flat_edges, fit_mixture(flat, flat_edges, phases, most_bins=SEARCH_BINS))
 
 
 def _moved(state: _State) -> float:
@@ -172,19 +166,21 @@ def _windows(counts: Counts, window: Shape) -> Counts:
     return counts
 
 
-def _matched(counts: Counts, edges: Edges, peaks: Peaks, gain: Float, offset: Float) -> tuple[Float, Float]:
-    """Gain and offset of each window, where they were before if its greys fit no phase."""
+def _matched(
+    counts: Counts, edges: Edges, peaks: Peaks, gain: Float, offset: Float, shifts: bool, faith: float
+) -> tuple[Float, Float]:
+    """Gain and offset of each window, where they were before if its greys fit no phase; no offset without `shifts`."""
     rows = counts.reshape(-1, counts.shape[-1])
     width = edges[1] - edges[0]
     h = Histograms(rows, np.full(len(rows), edges[0]), np.full(len(rows), width)).occupied()
-    found = gain.ravel().copy(), offset.ravel().copy()
+    before = gain.ravel(), offset.ravel()
+    found = before[0].copy(), before[1].copy()
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
-        g, o, outliers = match_peaks(
-            h.rows(part), peaks, found[0][part], found[1][part], iterations=STEPS, expected=gain.ravel()[part]
-        )
-        good = (outliers < 0.5) & (rows[part].sum(axis=1) > 0) & (g > 0.2 * gain.ravel()[part])
-        found[0][part], found[1][part] = np.where(good, g, found[0][part]), np.where(good, o, found[1][part])
+        g, o = before[0][part], before[1][part]
+        fit_g, fit_o, outliers = match_peaks(h.rows(part), peaks, g, o, shifts, STEPS, g, faith if shifts else FAINT)
+        good = (outliers < 0.5) & (rows[part].sum(axis=1) > 0) & (np.abs(np.log(np.maximum(fit_g / g, 1e-9))) < 1)
+        found[0][part], found[1][part] = np.where(good, fit_g, g), np.where(good, fit_o, o)
     return found[0].reshape(gain.shape), found[1].reshape(gain.shape)
 
 

@@ -20,6 +20,9 @@ CORE_SIGMA = 2.5
 CORE_VARIANCE = 0.529
 """Variance that the core shows of a normal distribution of variance 1."""
 
+FAINT = 1e-3
+"""Weight of an expected gain over that of what a histogram says."""
+
 
 @dataclass(frozen=True)
 class Histograms:
@@ -173,24 +176,28 @@ def match_peaks(
     offset: bool = True,
     iterations: int = 40,
     expected: Float | float = 1.0,
+    faith: float = FAINT,
 ) -> tuple[Float, Float, Float]:
     """Affine map of each histogram with the peaks' relative positions held, and the share that fits no peak.
 
-    `gain` and `shift` are where it begins; `expected` is the gain where one phase stands alone.
+    `gain` and `shift` are where it begins; `expected` is the gain where one phase stands alone, held everywhere the
+    more `faith` exceeds 1.
     """
     fit = Mixture(h, len(peaks.mean))
     for _ in range(iterations):
         core = fit.cores(gain[:, None] * peaks.mean + shift[:, None], gain[:, None] * peaks.sigma)
         trust = core.sum(axis=2) / peaks.sigma**2
         first = (core * fit.x).sum(axis=2) / peaks.sigma**2
-        gain, shift = _regress(trust, first, peaks, offset, expected)
+        gain, shift = _regress(trust, first, peaks, offset, expected, faith)
     return gain, shift, fit.outliers
 
 
-def _regress(trust: Float, first: Float, peaks: Peaks, offset: bool, expected: Float | float) -> tuple[Float, Float]:
-    """Weighted straight line through peak positions; a faint prior decides the gain where one phase stands alone."""
+def _regress(
+    trust: Float, first: Float, peaks: Peaks, offset: bool, expected: Float | float, faith: float
+) -> tuple[Float, Float]:
+    """Weighted straight line through peak positions; a prior decides the gain where one phase stands alone."""
     mean = peaks.mean
-    prior = (1e-3 * trust.sum(axis=1) + 1e-30) * (np.ptp(mean) + peaks.sigma.mean()) ** 2
+    prior = (faith * trust.sum(axis=1) + 1e-30) * (np.ptp(mean) + peaks.sigma.mean()) ** 2
     if not offset:
         gain = (first @ mean + prior * expected) / (trust @ mean**2 + prior)
         return gain, np.zeros_like(gain)

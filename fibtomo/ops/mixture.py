@@ -76,7 +76,7 @@ class Mixture:
         return found
 
 
-def fit_mixture(counts: Counts, edges: Edges, classes: int = 2, between: bool = True) -> Mixture:
+def fit_mixture(counts: Counts, edges: Edges, classes: int = 2, between: bool = True, most_bins: int = BINS) -> Mixture:
     """Fit `classes` normal phases, and the voxels between them, to a histogram.
 
     The fit begins at every choice of `classes` among the clusters of finer multi-Otsu partitions and the two tails,
@@ -90,6 +90,8 @@ def fit_mixture(counts: Counts, edges: Edges, classes: int = 2, between: bool = 
         Number of phases, 2 to 5.
     between
         Whether voxels may lie across two phases.
+    most_bins
+        Bins of the last fit.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def fit_mixture(counts: Counts, edges: Edges, classes: int = 2, between: bool = 
     coarse = _Fit(*condense(counts, edges, SEARCH_BINS), classes, between)
     state, score = coarse.run(coarse.starts(), SEARCH_STEPS)
     best = np.argsort(-score, kind="stable")[:KEPT]
-    fine = _Fit(*condense(counts, edges, BINS), classes, between)
+    fine = _Fit(*condense(counts, edges, most_bins), classes, between)
     state, score = fine.run(tuple(part[best] for part in state), STEPS)
     k = int(np.argmax(score))
     weight, mean, sigma, across = (part[k] for part in state)
