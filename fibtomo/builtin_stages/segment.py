@@ -155,7 +155,7 @@ def combine(partials: Sequence[Table], p: SegmentParams, ctx: StageContext) -> T
     counts, edges, field = counts[..., 1:-1], bins.edges, {}
     if cells is not None:
         found, counts, edges = fit_field(counts, bins, cells, _classes(p))
-        field = found.to_table()
+        field = {**found.to_table(), "evened": not found.plain}
     levels = _levels(counts, edges, p, ctx)
     table, bin_edges = condense(counts, edges)
     return {

@@ -28,8 +28,8 @@ def threshold_errors(
 
     The constants are calibrated on simulated volumes of two and three phases (feature sizes 8–22 voxels, shares
     3–85 %, interfaces blurred by 0.4–1.3 voxels, noise 5–25 % of the contrast, with and without grey variation within
-    phases and bright edges): the true share of the volume lies within one standard error in 65–80 % of the cases and
-    within two in 93–98 %, for multi-Otsu as for mixture thresholds; see ``docs/segmentation.md``.
+    phases and bright edges). On others of the same kind the true share of the volume lies within one standard error in
+    50–92 % of the cases and within two in 87–100 %, by method and number of phases; see ``docs/segmentation.md``.
 
     Parameters
     ----------

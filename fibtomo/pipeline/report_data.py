@@ -71,6 +71,7 @@ def report_data(
         histogram=(np.asarray(threshold["histogram"]), np.asarray(threshold["bin_edges"])) if threshold else None,
         thresholds=[float(t) for t in threshold["thresholds"]] if threshold else None,
         threshold_sigma=threshold.get("sigma") if threshold else None,
+        evened=bool(threshold and threshold.get("evened")),
         measurements=[] if measured is None else measured.rows,
         objects=None if objects is None else {name: objects[name].to_numpy() for name in objects.columns},
         mesh=mesh,

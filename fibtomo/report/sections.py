@@ -131,6 +131,8 @@ def grey_values(data: ReportData, phases: Sequence[int]) -> Html:
     ]
     coloured = bool(marks) and list(phases) == list(range(len(marks) + 1))
     caption = "Grey values of the reconstructed volume."
+    if data.evened:
+        caption = "Grey values of the reconstructed volume, slow changes of brightness taken out as for the thresholds."
     if marks:
         caption += " Dashed: thresholds (shaded: ± standard error)."
     if coloured:
