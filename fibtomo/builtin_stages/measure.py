@@ -11,6 +11,7 @@ from fibtomo.core.volume import OUTSIDE, Table, VolumeSpec
 from fibtomo.ops._cell_device import counting_bytes
 from fibtomo.ops.forest_sums import fraction_sigma
 from fibtomo.ops.morphometry import SLAB, TILES, as_phases, measurement_rows, slab_sums
+from fibtomo.ops.threshold_effect import Effect
 
 
 class PhasesParams(Params):
@@ -36,7 +37,9 @@ def combine(partials: Sequence[Table], p: PhasesParams, ctx: StageContext) -> Ta
     sigma = ctx.tables.get("threshold", {}).get("fraction_sigma", ())
     if "forest" in ctx.tables:
         sigma = fraction_sigma(ctx.tables["forest"])
-    return {"rows": measurement_rows(partials, ctx.spec.scale, ctx.spec.unit, p.connectivity, sigma)}
+    noted = ctx.tables.get("threshold_effect")
+    effect = Effect.from_notes(noted) if noted else None
+    return {"rows": measurement_rows(partials, ctx.spec.scale, ctx.spec.unit, p.connectivity, sigma, effect)}
 
 
 register(
@@ -51,7 +54,8 @@ register(
         makes="phases",
         produces="measurements",
         optional=("threshold",),
-        late=("forest",),
+        late=("forest", "threshold_effect"),
+        version=2,
         citation="Ohser & Mücklich 2000, Statistical Analysis of Microstructures in Materials Science",
     )
 )

@@ -11,7 +11,8 @@ import numpy as np
 from fibtomo.core.volume import Table
 from fibtomo.errors import InputError, OutputError
 
-COLUMNS = ("quantity", "phase", "value", "unit", "uncertainty", "definition")
+COLUMNS = ("quantity", "phase", "value", "unit", "uncertainty", "definition", "sampling", "threshold")
+"""The last two are parts of the uncertainty, added in quadrature."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Measurements:
     ----------
     rows
         One dict for each number: quantity, phase (a label, or "0|1" for the interface of two), value, unit, uncertainty
-        (one standard error, ``None`` where none is known), definition.
+        (one standard error, ``None`` where none is known), definition; and its parts where they are known: sampling (a
+        finite volume stands for the material) and threshold (where the phases are parted).
     object_columns
         Columns of the object table by name, each of the same length, or ``None``.
 
@@ -40,7 +42,7 @@ class Measurements:
     def from_table(cls, table: Table, objects: Table | None = None) -> "Measurements":
         """Build from the tables of the stages `measure.phases` and `label.components`."""
         columns = None if objects is None else {name: np.asarray(objects[name]) for name in objects["columns"]}
-        return cls([{name: row[name] for name in COLUMNS} for row in table["rows"]], columns)
+        return cls([{name: row.get(name) for name in COLUMNS} for row in table["rows"]], columns)
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Measurements":
@@ -53,7 +55,7 @@ class Measurements:
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
-            rows = [{name: row[name] for name in COLUMNS} for row in document["rows"]]
+            rows = [_row(row) for row in document["rows"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} holds no measurements of fibtomo ({error})") from None
         columns = document.get("objects")
@@ -74,7 +76,7 @@ class Measurements:
         raise InputError(f"{quantity!r} of phase {phase!r} was not measured; there are: {', '.join(known) or 'none'}")
 
     def to_dataframe(self) -> Any:
-        """Return a pandas DataFrame with the columns quantity, phase, value, unit, uncertainty, definition."""
+        """Return a pandas DataFrame with the columns `COLUMNS`."""
         import pandas as pd
 
         return pd.DataFrame(self.rows, columns=list(COLUMNS))
@@ -99,6 +101,11 @@ class Measurements:
             columns = self.object_columns
             document["objects"] = {name: [_plain(v) for v in np.asarray(c).tolist()] for name, c in columns.items()}
         _write(path, json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """All columns of a row read from a file; one that was written before the parts were known lacks them."""
+    return {name: row[name] for name in COLUMNS[:-2]} | {name: row.get(name) for name in COLUMNS[-2:]}
 
 
 def _plain(value: Any) -> Any:

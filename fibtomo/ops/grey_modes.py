@@ -20,6 +20,9 @@ CORE_SIGMA = 2.5
 CORE_VARIANCE = 0.529
 """Variance that the core shows of a normal distribution of variance 1."""
 
+FAINT = 1e-3
+"""Weight of an expected gain over that of what a histogram says."""
+
 
 @dataclass(frozen=True)
 class Histograms:
@@ -109,7 +112,7 @@ def affine_to_common(
         peaks = common_peaks(_pooled(histograms, gain, shift), phases)
         for start in range(0, n, 256):
             part = slice(start, start + 256)
-            matched = _match(histograms.rows(part), peaks, gain[part], shift[part], offset)
+            matched = match_peaks(histograms.rows(part), peaks, gain[part], shift[part], offset)
             gain[part], shift[part], outliers[part] = matched
     failed = outliers > 0.5
     gain[failed] = shift[failed] = np.nan
@@ -165,28 +168,41 @@ def common_peaks(pooled: Histograms, phases: int, iterations: int = 100, start: 
     return Peaks(mean[order], sigma[order])
 
 
-def _match(
-    h: Histograms, peaks: Peaks, gain: Float, shift: Float, offset: bool, iterations: int = 40
+def match_peaks(
+    h: Histograms,
+    peaks: Peaks,
+    gain: Float,
+    shift: Float,
+    offset: bool = True,
+    iterations: int = 40,
+    expected: Float | float = 1.0,
+    faith: float = FAINT,
 ) -> tuple[Float, Float, Float]:
-    """Affine map of each histogram with the peaks' relative positions held, and the share that fits no peak."""
+    """Affine map of each histogram with the peaks' relative positions held, and the share that fits no peak.
+
+    `gain` and `shift` are where it begins; `expected` is the gain where one phase stands alone, held everywhere the
+    more `faith` exceeds 1.
+    """
     fit = Mixture(h, len(peaks.mean))
     for _ in range(iterations):
         core = fit.cores(gain[:, None] * peaks.mean + shift[:, None], gain[:, None] * peaks.sigma)
         trust = core.sum(axis=2) / peaks.sigma**2
         first = (core * fit.x).sum(axis=2) / peaks.sigma**2
-        gain, shift = _regress(trust, first, peaks, offset)
+        gain, shift = _regress(trust, first, peaks, offset, expected, faith)
     return gain, shift, fit.outliers
 
 
-def _regress(trust: Float, first: Float, peaks: Peaks, offset: bool) -> tuple[Float, Float]:
-    """Weighted straight line through peak positions; a faint prior at gain 1 decides where one phase stands alone."""
+def _regress(
+    trust: Float, first: Float, peaks: Peaks, offset: bool, expected: Float | float, faith: float
+) -> tuple[Float, Float]:
+    """Weighted straight line through peak positions; a prior decides the gain where one phase stands alone."""
     mean = peaks.mean
-    prior = (1e-3 * trust.sum(axis=1) + 1e-30) * (np.ptp(mean) + peaks.sigma.mean()) ** 2
+    prior = (faith * trust.sum(axis=1) + 1e-30) * (np.ptp(mean) + peaks.sigma.mean()) ** 2
     if not offset:
-        gain = (first @ mean + prior) / (trust @ mean**2 + prior)
+        gain = (first @ mean + prior * expected) / (trust @ mean**2 + prior)
         return gain, np.zeros_like(gain)
     u = mean - mean.mean()
     s0, s1, s2 = trust.sum(axis=1) + 1e-30, trust @ u, trust @ u**2 + prior
-    t0, t1 = first.sum(axis=1), first @ u + prior
+    t0, t1 = first.sum(axis=1), first @ u + prior * expected
     gain = (s0 * t1 - s1 * t0) / (s0 * s2 - s1**2)
     return gain, (t0 - gain * s1) / s0 - gain * mean.mean()

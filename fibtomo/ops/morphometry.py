@@ -6,6 +6,7 @@ follows the sampling error (block variance, Lantuéjoul 1991, J. Microsc. 161, 3
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -21,12 +22,13 @@ from fibtomo.ops.cells import EULER, pair_weights, surface_table
 from fibtomo.ops.histogram import count_bins
 from fibtomo.ops.labels import Components, Connectivity, join_components, seen_boxes, slab_components
 from fibtomo.ops.objects import object_columns
+from fibtomo.ops.threshold_effect import Effect
 
 TILES = 8
 SLAB = 32
 AXES = {"x": ("x0", "x1"), "y": ("y0", "y1"), "z": ("z0", "z1")}
 DEFINITIONS = {
-    "volume_fraction": "share of the seen voxels{threshold}",
+    "volume_fraction": "share of the seen voxels",
     "surface_density": "area of the phase's interface to all other phases per volume; Crofton formula, 13 directions",
     "interface_density": "area of the interface between two phases per volume; Crofton formula, 13 directions",
     "mean_chord": "mean intercept length 4 φ / S_V",
@@ -185,6 +187,7 @@ def measurement_rows(
     unit: str,
     connectivity: Connectivity,
     fraction_sigma: Sequence[float] = (),
+    effect: Effect | None = None,
 ) -> list[dict[str, Any]]:
     """Make the table of all numbers from the sums of all slabs, in z order.
 
@@ -199,6 +202,8 @@ def measurement_rows(
     fraction_sigma
         Standard error of each phase fraction that the segmentation's thresholds cause, if known; phases it counts are
         listed even if they do not occur.
+    effect
+        What they do to surface density and mean chord, if known.
     """
     values = np.unique(np.concatenate([np.arange(len(fraction_sigma)), *(t["values"] for t in partials)]).astype(int))
     sums = np.concatenate([_spread(t["sums"], t["values"], values, (3,)) for t in partials])
@@ -209,8 +214,8 @@ def measurement_rows(
     components = join_components(partials, connectivity)
     rows = []
     for k, value in enumerate(values):
-        sigma = float(fraction_sigma[value]) if value < len(fraction_sigma) else None
-        rows += _phase_rows(int(value), sums[:, :, :, k], sums[..., 0].sum(axis=3), cells, blocks, scale, unit, sigma)
+        doubt = _Doubt.of(int(value), fraction_sigma, effect)
+        rows += _phase_rows(int(value), sums[:, :, :, k], sums[..., 0].sum(axis=3), cells, blocks, scale, unit, doubt)
         rows += _component_rows(int(value), components, connectivity)
     n_cells = max(1, int(cells.sum()))
     for i, j in zip(*np.triu_indices(len(values), 1), strict=True):
@@ -231,17 +236,49 @@ def _spread(part: NDArray[Any], own: NDArray[Any], values: NDArray[Any], axes: t
     return part
 
 
+@dataclass(frozen=True)
+class _Doubt:
+    """Standard errors of a phase that the thresholds cause: of its share, and relative ones; ``None`` if not known."""
+
+    fraction: float | None
+    surface: float | None = None
+    chord: float | None = None
+
+    @classmethod
+    def of(cls, phase: int, fraction_sigma: Sequence[float], effect: Effect | None) -> "_Doubt":
+        if phase >= len(fraction_sigma):
+            return cls(None)
+        if effect is None or phase >= len(effect.surface):
+            return cls(float(fraction_sigma[phase]))
+        return cls(float(fraction_sigma[phase]), float(effect.surface[phase]), float(effect.chord[phase]))
+
+
 def _row(quantity: str, phase: int | str, value: Any, unit: str, error: float | None, **words: Any) -> dict[str, Any]:
     axis = words.get("axis")
-    definition = DEFINITIONS[quantity].format(**{"threshold": "", **words})
     return {
         "quantity": f"{quantity}_{axis}" if axis else quantity,
         "phase": phase,
         "value": float(value),
         "unit": unit,
-        "uncertainty": None if error is None or not np.isfinite(error) else float(error),
-        "definition": definition,
+        "uncertainty": _known(error),
+        "definition": DEFINITIONS[quantity].format(**words),
+        "sampling": None,
+        "threshold": None,
     }
+
+
+def _known(error: float | None) -> float | None:
+    return None if error is None or not np.isfinite(error) else float(error)
+
+
+def _parted(row: dict[str, Any], threshold: float | None) -> dict[str, Any]:
+    """Row whose uncertainty is all sampling, with what the thresholds add."""
+    sampling, threshold = row["uncertainty"], _known(threshold)
+    if not threshold:
+        return {**row, "sampling": sampling}
+    total = threshold if sampling is None else float(np.hypot(sampling, threshold))
+    definition = f"{row['definition']}; uncertainty: sampling and choice of the threshold"
+    return {**row, "uncertainty": total, "definition": definition, "sampling": sampling, "threshold": threshold}
 
 
 def _phase_rows(
@@ -252,7 +289,7 @@ def _phase_rows(
     blocks: "_Blocks",
     scale: VoxelNm,
     unit: str,
-    threshold: float | None,
+    doubt: _Doubt,
 ) -> list[dict[str, Any]]:
     """Numbers of one phase from its sums (z, tiles, tiles, 4)."""
     fraction, fraction_error = blocks.ratio(sums[..., 0], seen)
@@ -262,16 +299,18 @@ def _phase_rows(
     mean, mean_error = blocks.ratio((sums[..., 2] + sums[..., 3]) / (2 * cell_volume), cells)
     chord = 4 * fraction / surface if surface > 0 else np.nan
     chord_error = chord * np.hypot(fraction_error / fraction, surface_error / surface) if surface > 0 else None
-    error = float(np.hypot(fraction_error, threshold or 0.0))
-    note = "" if threshold is None else "; the uncertainty includes the choice of the threshold"
     return [
-        _row("volume_fraction", phase, fraction, "1", error, threshold=note),
-        _row("surface_density", phase, surface, f"{unit}^-1", surface_error),
-        _row("mean_chord", phase, chord, unit, chord_error),
+        _parted(_row("volume_fraction", phase, fraction, "1", fraction_error), doubt.fraction),
+        _parted(_row("surface_density", phase, surface, f"{unit}^-1", surface_error), _times(surface, doubt.surface)),
+        _parted(_row("mean_chord", phase, chord, unit, chord_error), _times(chord, doubt.chord)),
         _row("euler_density", phase, mean, f"{unit}^-3", float(np.hypot(mean_error, (euler[0][0] - euler[1][0]) / 2))),
         _row("euler_density_6", phase, euler[0][0], f"{unit}^-3", euler[0][1]),
         _row("euler_density_26", phase, euler[1][0], f"{unit}^-3", euler[1][1]),
     ]
+
+
+def _times(value: float, relative: float | None) -> float | None:
+    return None if relative is None else value * relative
 
 
 def _component_rows(phase: int, found: Components, connectivity: int) -> list[dict[str, Any]]:

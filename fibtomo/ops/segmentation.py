@@ -1,4 +1,4 @@
-"""Grey volumes to phase labels: thresholds from the whole histogram, applied voxel by voxel."""
+"""Grey volumes to phase labels: levels from the whole histogram, applied voxel by voxel."""
 
 from math import ceil, radians, tan
 from typing import Any, Literal
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from fibtomo.backend.array import as_array, is_cupy, namespace, ndimage
 from fibtomo.core.volume import OUTSIDE, value_range_of
 from fibtomo.errors import InputError
+from fibtomo.ops.grey_field import Cells, cells_for, coarse_bins
+from fibtomo.ops.grey_field_fit import fit_field
+from fibtomo.ops.grey_levels import METHODS, PHASES, Method, find_levels
 from fibtomo.ops.histogram import Bins, row_spans, shown
-from fibtomo.ops.thresholds import multi_otsu
 
 Boxes = NDArray[np.integer[Any]]
-Method = Literal["otsu", "multi_otsu", "hysteresis", "threshold", "forest"]
 
 TRUNCATE = 4.0
 """Radius of the Gaussian in sigmas."""
@@ -22,11 +23,13 @@ TRUNCATE = 4.0
 def segment(
     volume: Any,
     *,
-    method: Method = "multi_otsu",
+    method: Method | Literal["forest"] = "multi_otsu",
     classes: int = 2,
     thresholds: tuple[float, ...] | None = None,
     smooth_px: float = 0.0,
     reach_px: int = 8,
+    window_nm: float | None = None,
+    follow_slices: int = 0,
     valid_boxes: Boxes | None = None,
     voxel_nm: float | tuple[float, float, float] | None = None,
     column_angle_deg: float = 52.0,
@@ -40,22 +43,28 @@ def segment(
     volume
         (z, y, x) grey values, numpy or cupy, any real dtype; NaN counts as outside the field of view.
     method
-        "otsu" (two phases), "multi_otsu" (`classes` phases), "hysteresis" (two phases: above the upper threshold, or
-        above the lower one and within `reach_px` steps of it), "threshold" (fixed `thresholds`), "forest" (what
-        `forest` was trained on; its phases in the order of the labels).
+        "otsu" (two phases), "multi_otsu" (`classes` phases), "gmm" (`classes` phases of a Gaussian mixture, rare ones
+        too), "local" (the same where brightness changes slowly from place to place), "hysteresis" (two phases: above
+        the upper threshold, or above the lower one and within `reach_px` steps of it), "threshold" (fixed
+        `thresholds`), "forest" (what `forest` was trained on; its phases in the order of the labels).
     classes
-        Number of phases for "multi_otsu", 2 to 5.
+        Number of phases for "multi_otsu", "gmm" and "local", 2 to 5.
     thresholds
         Fixed grey levels: ascending for "threshold", (low, high) for "hysteresis" in place of the automatic pair.
     smooth_px
         Sigma of a Gaussian applied before thresholding, in voxels; 0 for none.
     reach_px
         Steps between face neighbours that "hysteresis" grows.
+    window_nm
+        Edge of the windows of "local", nm (voxels without `voxel_nm`); ``None`` for a third of the plane. They should
+        hold several features.
+    follow_slices
+        Slices over which automatic thresholds follow the grey of the phases along z; 0 for the same on all.
     valid_boxes
         (z, 4) rows [y0, y1) and columns [x0, x1) that each slice really shows, or (z, y, 2) columns [x0, x1) of each
         of its rows; elsewhere the label is 255.
     voxel_nm
-        (dz, dy, dx) or one edge, for forests and light; cubes if not given.
+        (dz, dy, dx) or one edge, for "local", "forest" and light; cubes if not given.
     column_angle_deg
         Angle between the columns, which tells where light comes from.
     shine_through
@@ -77,7 +86,9 @@ def segment(
 
     References
     ----------
-    Otsu 1979, IEEE Trans. SMC 9, 62; Canny 1986, IEEE Trans. PAMI 8, 679 (hysteresis).
+    Otsu 1979, IEEE Trans. SMC 9, 62; Santago & Gage 1993, IEEE Trans. Med. Imaging 12, 566 (mixture with partial
+    volumes); Chow & Kaneko 1972, Comput. Biomed. Res. 5, 388 (local); Canny 1986, IEEE Trans. PAMI 8, 679
+    (hysteresis).
 
     Examples
     --------
@@ -88,12 +99,13 @@ def segment(
         return _by_light(volume, classes, voxel_nm, column_angle_deg, valid_boxes)
     if method == "forest":
         return _by_forest(volume, forest, voxel_nm, valid_boxes)
-    if method not in {"otsu", "multi_otsu", "hysteresis", "threshold"}:
-        raise InputError(f"segment: method {method!r} must be otsu, multi_otsu, hysteresis, threshold or forest")
+    if method not in METHODS:
+        raise InputError(f"segment: method {method!r} must be one of {', '.join(METHODS)}, forest")
     volume = as_array(volume)
     if volume.ndim != 3:
         raise InputError(f"segment: the volume has {volume.ndim} axes but must have three (z, y, x)")
-    if voxel_nm is not None and not np.all(np.asarray(voxel_nm) > 0):
+    scale = (1.0, 1.0, 1.0) if voxel_nm is None else tuple(np.broadcast_to(voxel_nm, 3).tolist())
+    if min(scale) <= 0:
         raise InputError(f"segment: voxel_nm = {voxel_nm} must be positive")
     if not 0 < column_angle_deg <= 90:
         raise InputError(f"segment: column_angle_deg = {column_angle_deg} must lie between 0 and 90")
@@ -102,9 +114,10 @@ def segment(
     if levels is None:
         if method == "threshold":
             raise InputError("segment: method 'threshold' needs thresholds, such as thresholds=(120,)")
-        bins = Bins.covering(volume.dtype, grey_range(volume))
-        counts = bins.count(grey, valid_boxes)[1:-1]
-        levels = tuple(multi_otsu(counts, bins.edges, {"otsu": 2, "hysteresis": 3}.get(method, classes)))
+        cells = cells_for(method, volume.shape, scale, window_nm, follow_slices)
+        grey, levels = _automatic(
+            grey, Bins.covering(volume.dtype, grey_range(volume)), cells, method, classes, valid_boxes
+        )
     if method == "hysteresis":
         return hysteresis(grey, _pair(levels), reach_px, valid_boxes)
     return digitise(grey, levels, valid_boxes)
@@ -136,6 +149,18 @@ def _by_forest(volume: Any, forest: Any, voxel_nm: Any, boxes: Boxes | None) -> 
         raise InputError("segment: method 'forest' needs forest=, a PixelForest or the file of one")
     found = forest if isinstance(forest, PixelForest) else PixelForest.load(forest)
     return found.predict(volume, voxel_nm, valid_boxes=boxes)
+
+
+def _automatic(
+    grey: Any, bins: Bins, cells: Cells | None, method: Method, classes: int, boxes: Boxes | None
+) -> tuple[Any, tuple[float, ...]]:
+    """Grey that levels apply to, evened if brightness changes in `cells`, and the levels."""
+    if cells is None:
+        return grey, tuple(find_levels(method, bins.count(grey, boxes)[1:-1], bins.edges, classes).thresholds)
+    bins = coarse_bins(bins)
+    counts = cells.add([cells.count(grey, 0, bins, boxes)])[..., 1:-1]
+    field, flat, edges = fit_field(counts, bins, cells, PHASES.get(method, classes))
+    return field.evened(grey, 0), tuple(find_levels(method, flat, edges, classes).thresholds)
 
 
 def grey_range(volume: Any) -> tuple[float, float]:

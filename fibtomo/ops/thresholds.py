@@ -1,6 +1,4 @@
-"""Thresholds from histograms: exact multi-level Otsu and how sure it is."""
-
-from collections.abc import Callable
+"""Thresholds from histograms: exact multi-level Otsu, and the shares of the classes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,68 +101,6 @@ def _extend(best: Float, W: Float, M: Float) -> tuple[Float, NDArray[np.int64]]:
     return new, split
 
 
-def _criterion(counts: Counts, edges: Edges) -> Callable[[Float], float]:
-    """Otsu's criterion as a function of the thresholds: weighted scatter of the class means."""
-    occupied = np.flatnonzero(counts)
-    weight, centre = counts[occupied].astype(np.float64), _centres(edges)[occupied]
-    W = np.concatenate([[0.0], np.cumsum(weight)])
-    M = np.concatenate([[0.0], np.cumsum(weight * (centre - np.average(centre, weights=weight)))])
-
-    def between(thresholds: Float) -> float:
-        bounds = np.concatenate([[0], np.searchsorted(centre, thresholds, side="right"), [len(centre)]])
-        w, m = np.diff(W[bounds]), np.diff(M[bounds])
-        return float(np.sum(m[w > 0] ** 2 / w[w > 0]))
-
-    return between
-
-
-def threshold_sigma(counts: Counts, edges: Edges, thresholds: Float, drop: float = 0.003) -> Float:
-    """How far each threshold may move before Otsu's criterion falls by the fraction `drop`: half the whole width.
-
-    A broad, empty valley between two phases gives a wide interval in which few voxels lie; overlapping phases give
-    a narrow one full of voxels. What counts is the change of the phase fractions, see `fraction_sigma`. The default
-    `drop` is calibrated: over mixtures of two normal phases (separation 3–8 widths, shares 20–65 %, width ratio
-    0.6–1.5) the true share lies within one such standard error in 62 % of the cases and within two in 85 %.
-
-    Returns
-    -------
-    sigma
-        (len(thresholds),) in grey values.
-
-    Examples
-    --------
-    >>> threshold_sigma(np.array([9, 0, 0, 0, 9]), np.arange(6.0), np.array([2.5])).tolist()
-    [1.5]
-    """
-    occupied = np.flatnonzero(counts)
-    between = _criterion(counts, edges)
-    best = between(thresholds)
-    bounds = np.concatenate([[edges[occupied[0] + 1]], thresholds, [edges[occupied[-1]]]])
-    sigma = np.zeros(len(thresholds))
-    for k, t in enumerate(thresholds):
-
-        def holds(candidate: float, k: int = k) -> bool:
-            moved = thresholds.copy()
-            moved[k] = candidate
-            return between(moved) >= (1 - drop) * best
-
-        low = _furthest(holds, t, min(bounds[k], t))
-        high = _furthest(holds, t, max(bounds[k + 2], t))
-        sigma[k] = (high - low) / 2
-    return sigma
-
-
-def _furthest(holds: Callable[[float], bool], inside: float, limit: float, steps: int = 24) -> float:
-    """Bisect for the last value between `inside` and `limit` where `holds` is true."""
-    if holds(limit):
-        return limit
-    good, bad = inside, limit
-    for _ in range(steps):
-        middle = (good + bad) / 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return good
-
-
 def class_fractions(counts: Counts, edges: Edges, thresholds: Float) -> Float:
     """Fraction of the counted voxels in each class, bins cut linearly at the thresholds.
 
@@ -175,21 +111,3 @@ def class_fractions(counts: Counts, edges: Edges, thresholds: Float) -> Float:
     """
     cumulative = np.concatenate([[0], np.cumsum(counts)]) / max(1, counts.sum())
     return np.diff(np.concatenate([[0.0], np.interp(thresholds, edges, cumulative), [1.0]]))
-
-
-def fraction_sigma(counts: Counts, edges: Edges, thresholds: Float, sigma: Float) -> Float:
-    """Standard error of each class fraction that the threshold errors `sigma` cause.
-
-    Examples
-    --------
-    >>> fraction_sigma(np.array([10, 10]), np.arange(3.0), np.array([1.0]), np.array([0.1])).round(3).tolist()
-    [0.05, 0.05]
-    """
-    variance = np.zeros(len(thresholds) + 1)
-    for k in range(len(thresholds)):
-        lower, upper = thresholds.copy(), thresholds.copy()
-        lower[k] -= sigma[k]
-        upper[k] += sigma[k]
-        change = class_fractions(counts, edges, np.sort(upper)) - class_fractions(counts, edges, np.sort(lower))
-        variance += (change / 2) ** 2
-    return np.sqrt(variance)

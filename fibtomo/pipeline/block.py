@@ -285,17 +285,19 @@ def combine_section(job: SectionJob) -> dict[str, Table]:
     ledger = Ledger(job.out_dir)
     blocks = [read_table(ledger.block_path(job.key, z0)) for z0 in job.starts]
     tables = load_tables(ledger, job.roles)
-    made: dict[str, Table] = {role: {} for role in job.section.notes if role}
+    noted: dict[str, Table] = {role: {} for role in job.section.notes if role}
     for key in (k for k in blocks[0] if k.startswith(NOTES)):
         _, role, name = key.split("/")
-        made[role][name] = np.concatenate([b[key] for b in blocks])
+        noted[role][name] = np.concatenate([b[key] for b in blocks])
+    made: dict[str, Table] = {}
     for index, call in enumerate(job.section.measures):
         partials = [part for block in blocks for part in _parts_of(block, index)]
         stage = call.stage
         if stage.combine is None or stage.produces is None:
             continue
-        ctx = StageContext(job.out, 0, (0, job.out.shape[0]), {**tables, **made}, job.calibration)
+        ctx = StageContext(job.out, 0, (0, job.out.shape[0]), {**tables, **noted, **made}, job.calibration)
         made[stage.produces] = stage.combine(partials, call.params, ctx)
+    made.update(noted)
     return made
 
 

@@ -72,6 +72,7 @@ def report_data(
         histogram=(np.asarray(threshold["histogram"]), np.asarray(threshold["bin_edges"])) if threshold else None,
         thresholds=[float(t) for t in threshold["thresholds"]] if threshold else None,
         threshold_sigma=threshold.get("sigma") if threshold else None,
+        evened=bool(threshold and threshold.get("evened")),
         measurements=[] if measured is None else measured.rows,
         objects=None if objects is None else {name: objects[name].to_numpy() for name in objects.columns},
         mesh=mesh,
@@ -132,6 +133,8 @@ def kept_tables(tables: dict[str, Table]) -> dict[str, Table]:
     }
     if "forest" in tables:
         kept["forest"] = forest_summary(tables["forest"])
+    if "threshold" in kept:
+        kept["threshold"] = {name: v for name, v in kept["threshold"].items() if name not in {"gain", "offset"}}
     drift = Drift.from_table(tables["drift"]) if "drift" in tables else None
     if drift is not None and drift.quality is not None:
         kept["drift_quality"] = drift.quality.summary() | {"undecided_px": drift.undecided_px}

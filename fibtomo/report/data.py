@@ -54,6 +54,8 @@ class ReportData:
         (counts, edges) of the volume.
     thresholds, threshold_sigma
         Grey values that part the phases, and their standard errors.
+    evened
+        Whether the histogram is that of greys with slow changes of brightness taken out.
     measurements
         Rows with keys quantity, phase, value, unit, uncertainty, definition.
     objects
@@ -94,6 +96,7 @@ class ReportData:
     histogram: tuple[ArrayLike, ArrayLike] | None = None
     thresholds: list[float] | None = None
     threshold_sigma: list[float] | float | None = None
+    evened: bool = False
     measurements: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, NDArray[Any]] | None = None
     mesh: Any = None

@@ -131,6 +131,8 @@ def grey_values(data: ReportData, phases: Sequence[int]) -> Html:
     ]
     coloured = bool(marks) and list(phases) == list(range(len(marks) + 1))
     caption = "Grey values of the reconstructed volume."
+    if data.evened:
+        caption = "Grey values of the reconstructed volume, slow changes of brightness taken out as for the thresholds."
     if marks:
         caption += " Dashed: thresholds (shaded: ± standard error)."
     if coloured:
@@ -148,7 +150,7 @@ def measurements(data: ReportData) -> Html:
         [
             str(row.get("quantity", "")).replace("_", " "),
             _phase(row.get("phase")),
-            with_uncertainty(row.get("value"), row.get("uncertainty")),
+            [with_uncertainty(row.get("value"), row.get("uncertainty")), _parts(row)],
             unit_text(row.get("unit")),
             tag("span", str(row.get("definition") or ""), class_="quiet"),
         ]
@@ -158,6 +160,15 @@ def measurements(data: ReportData) -> Html:
         return NOTHING
     head = ["quantity", "phase", "value ± uncertainty", "unit", "definition"]
     return section("measurements", "Measurements", table(head, rows, numeric=[2], class_="measured"))
+
+
+def _parts(row: dict[str, Any]) -> Content:
+    """What the uncertainty is made of, if it has two parts."""
+    sampling, threshold = row.get("sampling"), row.get("threshold")
+    if sampling is None or threshold is None:
+        return None
+    text = f"sampling {number(float(sampling), 2)}, threshold {number(float(threshold), 2)}"
+    return tag("span", f" ({text})", class_="quiet")
 
 
 def objects(data: ReportData) -> Html:

@@ -8,6 +8,7 @@ import pytest
 import zarr
 
 import fibtomo
+from fibtomo.core.measurements import COLUMNS
 from fibtomo.io.ome import halve, multiscales, pyramid_levels
 
 
@@ -57,7 +58,7 @@ def test_run_gives_arrays_and_tables(result):
     assert set(np.unique(result.labels.compute())) <= {0, 1, 255}
     assert result.drift.shifts_px.shape == (16, 2)
     frame = result.measurements.to_dataframe()
-    assert list(frame.columns) == ["quantity", "phase", "value", "unit", "uncertainty", "definition"]
+    assert list(frame.columns) == list(COLUMNS)
     assert len(result.measurements.objects) == int(result.objects.max().compute())
     assert result.report_path.read_text().startswith("<!")
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fibtomo.core.measurements import Measurements
+from fibtomo.core.measurements import COLUMNS, Measurements
 from fibtomo.core.volume import OUTSIDE
 from fibtomo.errors import InputError
 from fibtomo.ops.morphometry import measure
@@ -128,7 +128,7 @@ def test_units_follow_the_calibration():
     labels = np.zeros((6, 6, 6), dtype=np.uint8)
     labels[2:4, 2:4, 2:4] = 1
     calibrated, plain = measure(labels, 10.0).to_dataframe(), measure(labels, None).to_dataframe()
-    assert list(calibrated) == ["quantity", "phase", "value", "unit", "uncertainty", "definition"]
+    assert list(calibrated) == list(COLUMNS)
     assert set(calibrated.unit) == {"1", "nm", "nm^-1", "nm^-3"}
     assert set(plain.unit) == {"1", "voxel", "voxel^-1", "voxel^-3"}
     ratio = calibrated.value[calibrated.unit == "nm^-3"] / plain.value[plain.unit == "voxel^-3"]

@@ -12,6 +12,7 @@ from fibtomo.core.source import ArraySource
 from fibtomo.core.volume import OUTSIDE, VolumeSpec
 from fibtomo.errors import OutputError, StackError
 from fibtomo.report import ReportData, write_report
+from fibtomo.report.sections import measurements
 
 VOID = {"img", "br", "hr", "input", "meta", "link"}
 
@@ -265,3 +266,18 @@ def test_an_unreadable_volume_is_reported(tmp_path):
 def test_an_unwritable_place_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"gone.*cannot be written"):
         write_report(tmp_path / "gone" / "report.html", ReportData("t", "c"))
+
+
+def test_both_parts_of_an_uncertainty_are_shown():
+    row = {
+        "quantity": "volume_fraction",
+        "phase": 1,
+        "value": 0.412,
+        "unit": "1",
+        "uncertainty": 0.0078,
+        "definition": "",
+    }
+    shown = measurements(ReportData("t", "c", measurements=[{**row, "sampling": 0.005, "threshold": 0.006}]))
+    assert "0.4120 ± 0.0078" in shown
+    assert "(sampling 0.0050, threshold 0.0060)" in shown
+    assert "sampling" not in measurements(ReportData("t", "c", measurements=[row]))

@@ -1,5 +1,6 @@
 """Black, white, decay and noise of virtual stacks, found from their rays."""
 
+import itertools
 from functools import cache
 from math import radians, tan
 
@@ -55,8 +56,7 @@ def test_slabs_give_the_same_light_as_the_whole():
     volume, whole = stack(502, 150.0).slices, fitted(stack(502, 150.0).slices)
     for cut in ((0, 7, 8, 30, 56), (0, 56), tuple(range(57))):
         slabs = [
-            sample_rays(volume[a : b + LAGS[-1]], a, (0, b - a), volume.shape, DOWN)
-            for a, b in zip(cut, cut[1:], strict=False)
+            sample_rays(volume[a : b + LAGS[-1]], a, (0, b - a), volume.shape, DOWN) for a, b in itertools.pairwise(cut)
         ]
         assert fit_light(slabs) == whole
 

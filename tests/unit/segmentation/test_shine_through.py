@@ -83,7 +83,8 @@ def test_what_is_not_seen_is_outside():
     volume[:, :9] = np.nan
     boxes = np.tile([0, 72, 0, 60], (len(volume), 1))
     labels = fibtomo.segment(volume, shine_through=True, valid_boxes=boxes)
-    assert (labels[:, :9] == 255).all() and (labels[:, :, 60:] == 255).all()
+    assert (labels[:, :9] == 255).all()
+    assert (labels[:, :, 60:] == 255).all()
     inside = (slice(None), slice(14, None), slice(0, 54))
     assert (labels[inside] == segmented(702, 180.0, 0.5)[inside]).mean() > 0.985
 
