@@ -94,6 +94,7 @@ def combine(partials: Sequence[Table], p: ShineThroughParams, ctx: StageContext)
         "classes": 2,
         "class_names": ["pore", "wall"],
         "light": [light.black, light.white, light.decay_slices, light.noise],
+        "upwards": fit.upwards,
         "decay": light.decay_slices * ctx.spec.scale[0],
         "notes": shipped_forest().doubts(fit, _rows_per_slice(p, ctx)),
         "histogram": table,
@@ -107,8 +108,9 @@ def apply(block: Any, p: ShineThroughParams, ctx: StageContext) -> Any:
     first = before if ctx.z0 > 0 else 0
     last = n - after if ctx.z0 + n < ctx.spec.shape[0] else n
     core = slice(first, last)
-    light, rows, seen = Light(*ctx.tables["threshold"]["light"]), _rows_per_slice(p, ctx), _seen(block, ctx)
-    walls = wall_probability(block, ctx.z0, (first, last), ctx.spec.shape, light, rows, seen=seen)
+    table, rows, seen = ctx.tables["threshold"], _rows_per_slice(p, ctx), _seen(block, ctx)
+    light, upwards = Light(*table["light"]), bool(table["upwards"])
+    walls = wall_probability(block, ctx.z0, (first, last), ctx.spec.shape, light, rows, upwards=upwards, seen=seen)
     labels = xp.full(block.shape, OUTSIDE, xp.uint8)
     labels[core] = walls > 0.5
     known = None if seen is None else seen[core]

@@ -120,7 +120,9 @@ class LightFit:
     light
         The light; its decay is 0 where nothing shines through.
     explained, opposite
-        Share of medium greys that the decay explains, along rays and along their mirror images.
+        Share of medium greys that the decay explains, along the light and along its mirror image.
+    upwards
+        Whether light runs up the rows instead of down.
     rays
         Number of rays that were followed.
     """
@@ -128,17 +130,13 @@ class LightFit:
     light: Light
     explained: float
     opposite: float
+    upwards: bool
     rays: int
 
     @property
     def blind(self) -> bool:
         """Whether the volume was too small to follow rays, so that nothing can be said of what shines through."""
         return self.rays < LEAST_RAYS
-
-    @property
-    def upside_down(self) -> bool:
-        """Whether light seems to come from below: rows probably run up the face."""
-        return self.opposite > LEAST_EXPLAINED and self.opposite > LEAST_ADVANTAGE * self.explained
 
 
 def fit_light(partials: Sequence[Table]) -> LightFit:
@@ -147,7 +145,8 @@ def fit_light(partials: Sequence[Table]) -> LightFit:
     White is the mode of the brightest greys, as all pores are darker. In a pore the grey grows along a ray from slice
     to slice until the wall is reached: v(z + k) = black + (v(z) − black) exp(k / decay). Decay and black are those that
     fit the medians of v(z + k) best, given v(z), for several k at once. Where that explains no more than it does along
-    mirrored rays, nothing shines through, and black is the mean of the darker greys.
+    mirrored rays, the mirrored ones are tried; where they explain no more either, nothing shines through, and black is
+    the median of the darker greys.
 
     Parameters
     ----------
@@ -170,19 +169,23 @@ def fit_light(partials: Sequence[Table]) -> LightFit:
     )
     if not len(grey):
         raise InputError(f"no place of the volume is seen farther than {MARGIN} pixels from its edge")
-    white, darkest = _white(grey), float(np.quantile(grey, 0.01))
-    if not white > darkest:
-        raise InputError(f"the volume shows one grey only ({white:g}): nothing to tell walls from pores by")
+    darkest, brightest = np.quantile(grey, [0.01, 0.998])
+    if not brightest > darkest:
+        raise InputError(f"the volume shows one grey only ({darkest:g}): nothing to tell walls from pores by")
+    white = _white(grey)
     sigma = 1.4826 * float(np.median(np.abs(noise[grey > white - 0.1 * (white - darkest)])))
-    black, decay, explained, opposite = 0.0, 0.0, 0.0, 0.0
     if len(along) >= LEAST_RAYS:
         flat = _flattest(along[:, 0], slope, darkest, white)
-        black, decay = _decay(along[flat], darkest, white)
-        explained, opposite = (_explained(rays[flat], black, white, decay) for rays in (along, against))
-    if explained < max(LEAST_EXPLAINED, LEAST_ADVANTAGE * opposite):
-        counts, edges = np.histogram(grey, 256)
-        black, decay = float(grey[grey < multi_otsu(counts, edges)[0]].mean()), 0.0
-    return LightFit(Light(black, white, decay, sigma / (white - black)), explained, opposite, len(along))
+        ways = along[flat], against[flat]
+        for upwards, (rays, mirrored) in enumerate((ways, ways[::-1])):
+            black, decay = _decay(rays, darkest, white)
+            explained, opposite = (_explained(r, black, white, decay) for r in (rays, mirrored))
+            if explained >= max(LEAST_EXPLAINED, LEAST_ADVANTAGE * opposite):
+                light = Light(black, white, decay, sigma / (white - black))
+                return LightFit(light, explained, opposite, bool(upwards), len(along))
+    counts, edges = np.histogram(grey, 256)
+    black = float(np.median(grey[grey < multi_otsu(counts, edges)[0]]))
+    return LightFit(Light(black, white, 0.0, sigma / (white - black)), 0.0, 0.0, upwards=False, rays=len(along))
 
 
 def _bins(grey: Float, darkest: float, white: float) -> NDArray[np.int64]:

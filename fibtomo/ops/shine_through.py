@@ -91,10 +91,10 @@ class ShineForest:
                 f"the volume is too small to follow light through its pores ({fit.rays} rays): they were taken for "
                 "filled ones"
             )
-        if fit.upside_down:
+        if fit.upwards:
             found.append(
-                "light runs up the face instead of down, the labels will be wrong: flip the rows of the volume, or set "
-                "the orientation of the slices"
+                "light runs up the face instead of down and was followed upwards: the rows of the volume seem to be "
+                "upside down, check the orientation of the slices"
             )
         values = [
             ("decay of light", "slices", light.decay_slices, spans.decay_slices),
@@ -124,8 +124,8 @@ def wall_probability(
     light: Light,
     rows_per_slice: float,
     *,
+    upwards: bool = False,
     seen: Array | None = None,
-    forest: FlatForest | None = None,
 ) -> Array:
     """Probability that voxels of a slab are wall.
 
@@ -143,18 +143,19 @@ def wall_probability(
         Of the whole volume, as from `fit_light`.
     rows_per_slice
         Cotangent of the column angle times dz / dy.
+    upwards
+        Whether light runs up the rows instead of down.
     seen
         Same shape as the slab; false where nothing is known.
-    forest
-        By default the shipped one.
 
     Returns
     -------
     probability
         (stop − start, y, x) float32, the same kind of array; the same for any slab that holds those slices.
     """
-    xp = namespace(slab)
-    trees = forest or shipped_forest().forest
+    xp, trees = namespace(slab), shipped_forest().forest
+    if upwards:
+        slab, seen = slab[:, ::-1], None if seen is None else seen[:, ::-1]
     out = xp.empty((core[1] - core[0], *slab.shape[1:]), xp.float32)
     first, last = z0 + core[0], z0 + core[1]
     for tile in tiles_of(shape, (first, last), rows_per_slice):
@@ -166,7 +167,7 @@ def wall_probability(
         kept = slice(max(a, first), min(b, last))
         into = slice(kept.start - first, kept.stop - first), slice(*rows), slice(*columns)
         out[into] = walls[kept.start - a : kept.stop - a]
-    return out
+    return xp.ascontiguousarray(out[:, ::-1]) if upwards else out
 
 
 def segment_shine_through(volume: Array, rows_per_slice: float, *, seen: Array | None = None) -> Array:
@@ -205,7 +206,7 @@ def segment_shine_through(volume: Array, rows_per_slice: float, *, seen: Array |
     xp, whole = namespace(volume), (0, len(volume))
     fit = fit_light([sample_rays(volume, 0, whole, volume.shape, rows_per_slice, seen)])
     labels = xp.empty(volume.shape, xp.uint8)
-    walls = wall_probability(volume, 0, whole, volume.shape, fit.light, rows_per_slice, seen=seen)
+    walls = wall_probability(volume, 0, whole, volume.shape, fit.light, rows_per_slice, upwards=fit.upwards, seen=seen)
     labels[:] = walls > 0.5
     if seen is not None:
         labels[~seen] = OUTSIDE

@@ -37,7 +37,7 @@ def test_light_of_open_pores(seed, decay_nm):
     assert found.light.black / 255 == pytest.approx(0.2, abs=0.05)
     assert found.light.white / 255 == pytest.approx(0.7, abs=0.02)
     assert found.light.noise == pytest.approx(0.03 / 0.5, rel=0.35)
-    assert not found.upside_down
+    assert not found.upwards
     assert not found.blind
 
 
@@ -49,7 +49,9 @@ def test_nothing_shines_through_filled_pores(seed):
 
 
 def test_rows_that_run_up_are_told():
-    assert fitted(stack(502, 150.0).slices[:, ::-1]).upside_down
+    found, upright = fitted(stack(502, 150.0).slices[:, ::-1]), fitted(stack(502, 150.0).slices)
+    assert found.upwards
+    assert found.light.decay_slices == pytest.approx(upright.light.decay_slices, rel=0.1)
 
 
 def test_slabs_give_the_same_light_as_the_whole():
