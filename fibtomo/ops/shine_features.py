@@ -85,8 +85,12 @@ def shine_features(grey: Array, core: Range, light: Light, rows_per_slice: float
     xp, nd = namespace(grey), ndimage(grey)
     here = slice(*core)
     bright = light.relative(grey)
+    if seen is not None:
+        bright = xp.where(seen, bright, xp.float32(0))
     wall = wall_posterior(bright, light, rows_per_slice, seen=seen)
-    soft = nd.gaussian_filter(bright, (0, CALM_PX, CALM_PX), mode="nearest", radius=(0, CALM_RADIUS, CALM_RADIUS))
+    soft = _calmed(bright)
+    if seen is not None:
+        soft /= xp.maximum(_calmed(seen.astype(xp.float32)), xp.float32(1e-3))
     quiet = Light(light.black, light.white, light.decay_slices, CALM_NOISE * light.noise)
     calm = wall_posterior(soft, quiet, rows_per_slice, seen=seen)[here]
     known = None if seen is None else seen[here]
@@ -100,6 +104,11 @@ def shine_features(grey: Array, core: Range, light: Light, rows_per_slice: float
     near = [wall[xp.clip(slices + k, 0, len(wall) - 1)] for k in NEIGHBOURS]
     stack = [xp.full(calm.shape, value, xp.float32) for value in (light.decay_slices, light.noise)]
     return xp.concatenate([xp.stack([wall[here], calm, *means, *near]), plane, xp.stack(stack)])
+
+
+def _calmed(volume: Array) -> Array:
+    sigma, radius = (0, CALM_PX, CALM_PX), (0, CALM_RADIUS, CALM_RADIUS)
+    return ndimage(volume).gaussian_filter(volume, sigma, mode="nearest", radius=radius)
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,12 @@ class ShineForest:
     def doubts(self, fit: LightFit, rows_per_slice: float, wall_share: float | None = None) -> list[str]:
         """Sentences on what lies outside of the training."""
         light, spans = fit.light, self.trained
-        found = []
         if fit.blind:
-            found.append(
+            return [
                 f"the volume is too small to follow light through its pores ({fit.rays} rays): they were taken for "
                 "filled ones"
-            )
+            ]
+        found = []
         if fit.upwards:
             found.append(
                 "light runs up the face instead of down and was followed upwards: the rows of the volume seem to be "

@@ -66,7 +66,8 @@ def test_unusable_requests_say_what_to_do():
     volume = np.zeros((2, 4, 4), dtype=np.uint8)
     for wrong, match in [
         ({"method": "forest"}, "needs forest="),
-        ({"shine_through": True}, "later version"),
+        ({"shine_through": True}, "no place of the volume"),
+        ({"shine_through": True, "classes": 3}, "2 classes, not 3"),
         ({"method": "magic"}, "must be one of otsu"),
         ({"method": "threshold"}, "needs thresholds"),
         ({"method": "hysteresis", "thresholds": (1.0, 2.0, 3.0)}, "two thresholds"),
