@@ -39,7 +39,7 @@ def field(size: float, porosity: float, bandwidth: float, rng: np.random.Generat
     frequency = np.meshgrid(*[np.fft.fftfreq(n) for n in SHAPE[:2]], np.fft.rfftfreq(SHAPE[2]), indexing="ij")
     k = np.sqrt(sum(f * f for f in frequency)) * size
     noise = np.fft.rfftn(rng.standard_normal(SHAPE)) * np.exp(-0.5 * ((k - 1) / bandwidth) ** 2)
-    level = np.fft.irfftn(noise, s=SHAPE)
+    level = np.fft.irfftn(noise, s=SHAPE, axes=(0, 1, 2))
     return level - np.quantile(level, porosity)
 
 

@@ -54,7 +54,8 @@ def _needs(p: ShineThroughParams, spec: VolumeSpec) -> Needs:
     return Needs(
         halo=slices_around(),
         measure_halo=(0, LAGS[-1]),
-        bytes_per_voxel=6.0,
+        bytes_per_voxel=44.0,
+        halo_bytes_per_voxel=3.0,
         fixed_bytes=tile_bytes(spec.shape, STEEPEST) + 30.0 * spec.shape[1] * spec.shape[2],
     )
 

@@ -1,6 +1,6 @@
 """Train the forest that tells walls from open pores on virtual acquisitions; writes ``shine_through.npz`` beside it.
 
-Run ``python -m fibtomo.models.train_shine_through``; it takes about ten minutes on two cores and always gives the same
+Run ``python -m fibtomo.models.train_shine_through``; it takes about fifteen minutes and always gives the same
 forest. Specimens, light, noise and faults of the acquisitions are drawn at random; see `draw`.
 """
 
@@ -18,10 +18,10 @@ from fibtomo.ops.shine_features import shine_features, tiles_of
 from fibtomo.ops.shine_through import MODEL, ShineForest, Trained
 from fibtomo.phantom import Artefacts, acquire
 
-STACKS = 96
+STACKS = 120
 SHAPE = (64, 88, 88)
 PIXEL_NM = 10.0
-VOXELS = 7000
+VOXELS = 8000
 """Voxels of each stack that the forest learns from."""
 TREES, LEAST_IN_LEAF, SHARE_OF_FEATURES = 40, 12, 0.3
 KINDS = ("metal", "metal", "grains", "bubbles", "labyrinth", "particles")
@@ -131,8 +131,7 @@ def learn(seed: int) -> Learned:
     rng = np.random.default_rng(seed)
     features, labels = [], []
     for tile in tiles_of(volume.shape, whole, rows_per_slice):
-        z, y, x = tile.core
-        found = shine_features(volume[tile.within(0)], (z.start, z.stop), light, rows_per_slice)[:, :, y, x]
+        found = shine_features(volume[tile.within(0)], tile.core, light, rows_per_slice)
         voxels = tuple(slice(*span) for span in tile.voxels)
         chosen = rng.choice(found[0].size, VOXELS * found[0].size // volume.size, replace=False)
         features.append(found.reshape(len(found), -1)[:, chosen].T)

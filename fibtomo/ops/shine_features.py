@@ -17,6 +17,7 @@ from fibtomo.ops.wall_rays import Light, wall_posterior
 
 Array = Any
 Range = tuple[int, int]
+Core = tuple[slice, slice, slice]
 TILE = (16, 256, 256)
 """Slices, rows and columns of a tile."""
 BEHIND, AHEAD = 12, 32
@@ -32,8 +33,10 @@ CALM_NOISE = 0.45
 """What it leaves of the noise."""
 NEIGHBOURS = (-3, -1, 1, 3)
 """Slices whose wall probabilities are features too."""
-BYTES_PER_VOXEL = 60.0
-"""Of the surroundings of a tile, at most."""
+BYTES_PER_VOXEL = 34.0
+"""Of a tile with its surroundings, at most."""
+FEATURES_TWICE = 14
+"""Features of which there are two for a while."""
 
 
 def slices_around() -> Range:
@@ -47,7 +50,7 @@ def tile_bytes(shape: Shape, rows_per_slice: float) -> float:
     around = (BEHIND + AHEAD, 2 * rows, 2 * BESIDE)
     inner = [min(n, t) for n, t in zip(shape, TILE, strict=True)]
     window = math.prod(min(n, t + a) for n, t, a in zip(shape, TILE, around, strict=True))
-    return BYTES_PER_VOXEL * window + 6.0 * len(shine_feature_names()) * math.prod(inner)
+    return BYTES_PER_VOXEL * window + 4.0 * (FEATURES_TWICE + len(shine_feature_names())) * math.prod(inner)
 
 
 def shine_feature_names() -> list[str]:
@@ -63,52 +66,58 @@ def shine_feature_names() -> list[str]:
     return [*walls, *plane, "decay", "noise"]
 
 
-def shine_features(grey: Array, core: Range, light: Light, rows_per_slice: float, seen: Array | None = None) -> Array:
-    """Features of some slices of a block.
+def shine_features(grey: Array, core: Core, light: Light, rows_per_slice: float, seen: Array | None = None) -> Array:
+    """Features of some voxels of a block.
 
     Parameters
     ----------
     grey
         (z, y, x) block, NumPy or CuPy.
     core
-        Slices [start, stop) of the block that features are wanted for.
+        Slices, rows and columns of the block that features are wanted for.
     light, rows_per_slice, seen
         As for `wall_posterior`.
 
     Returns
     -------
     features
-        (features, stop − start, y, x) float32 as named by `shine_feature_names`: probabilities of a wall, as it is and
-        after a slight Gaussian, their means and those of slices near by; brightness, edges and curvature of the slice;
-        decay and noise of the stack.
+        (features, z, y, x) float32 of the core, as named by `shine_feature_names`: probabilities of a wall, as it is
+        and after a slight Gaussian, their means and those of slices near by; brightness, edges and curvature of the
+        slice; decay and noise of the stack.
     """
-    xp, nd = namespace(grey), ndimage(grey)
-    here = slice(*core)
+    xp, (slices, rows, columns) = namespace(grey), core
     bright = light.relative(grey)
     if seen is not None:
         bright = xp.where(seen, bright, xp.float32(0))
     wall = wall_posterior(bright, light, rows_per_slice, seen=seen)
-    soft = _calmed(bright)
+    shape = wall[core].shape
+    found = xp.empty((len(shine_feature_names()), *shape), xp.float32)
+    found[0] = wall[core]
+    for k, s in enumerate(SIGMAS_PX):
+        mean = _in_plane(wall[slices], s, math.ceil(3 * s))
+        found[2 + k] = mean[:, rows, columns]
+    first = 2 + len(SIGMAS_PX)
+    for k, offset in enumerate(NEIGHBOURS):
+        near = xp.clip(xp.arange(slices.start, slices.stop) + offset, 0, len(wall) - 1)
+        found[first + k] = wall[near, rows, columns]
+    known = None if seen is None else seen[slices]
+    plane = feature_bank(
+        bright[slices], SIGMAS_PX, 1.0, kinds=KINDS, dimensions=2, mask=known, core=(slice(None), rows, columns)
+    )
+    found[first + len(NEIGHBOURS) : -2] = plane
+    found[-2], found[-1] = light.decay_slices, light.noise
+    del wall, plane
+    soft = _in_plane(bright, CALM_PX, CALM_RADIUS)
     if seen is not None:
-        soft /= xp.maximum(_calmed(seen.astype(xp.float32)), xp.float32(1e-3))
+        soft /= xp.maximum(_in_plane(seen.astype(xp.float32), CALM_PX, CALM_RADIUS), xp.float32(1e-3))
     quiet = Light(light.black, light.white, light.decay_slices, CALM_NOISE * light.noise)
-    calm = wall_posterior(soft, quiet, rows_per_slice, seen=seen)[here]
-    known = None if seen is None else seen[here]
-    plane = feature_bank(bright[here], SIGMAS_PX, 1.0, kinds=KINDS, dimensions=2, mask=known)
-    radii = [(0, *(math.ceil(3 * s),) * 2) for s in SIGMAS_PX]
-    means = [
-        nd.gaussian_filter(wall[here], (0, s, s), mode="nearest", radius=r)
-        for s, r in zip(SIGMAS_PX, radii, strict=True)
-    ]
-    slices = xp.arange(*core)
-    near = [wall[xp.clip(slices + k, 0, len(wall) - 1)] for k in NEIGHBOURS]
-    stack = [xp.full(calm.shape, value, xp.float32) for value in (light.decay_slices, light.noise)]
-    return xp.concatenate([xp.stack([wall[here], calm, *means, *near]), plane, xp.stack(stack)])
+    found[1] = wall_posterior(soft, quiet, rows_per_slice, seen=seen)[core]
+    return found
 
 
-def _calmed(volume: Array) -> Array:
-    sigma, radius = (0, CALM_PX, CALM_PX), (0, CALM_RADIUS, CALM_RADIUS)
-    return ndimage(volume).gaussian_filter(volume, sigma, mode="nearest", radius=radius)
+def _in_plane(volume: Array, sigma_px: float, radius: int) -> Array:
+    """Gaussian mean within slices."""
+    return ndimage(volume).gaussian_filter(volume, (0, sigma_px, sigma_px), mode="nearest", radius=(0, radius, radius))
 
 
 @dataclass(frozen=True)
@@ -126,13 +135,13 @@ class Tile:
     voxels: tuple[Range, Range, Range]
     window: tuple[Range, Range, Range]
 
-    def within(self, z0: int) -> tuple[slice, slice, slice]:
+    def within(self, z0: int) -> Core:
         """Where the window lies in a slab that begins at slice `z0`."""
         (a, b), rows, columns = self.window
         return slice(a - z0, b - z0), slice(*rows), slice(*columns)
 
     @property
-    def core(self) -> tuple[slice, slice, slice]:
+    def core(self) -> Core:
         """Where the tile lies in its window."""
         z, y, x = (slice(a - w, b - w) for (a, b), (w, _) in zip(self.voxels, self.window, strict=True))
         return z, y, x

@@ -86,10 +86,8 @@ class ShineForest:
         """Sentences on what lies outside of the training."""
         light, spans = fit.light, self.trained
         if fit.blind:
-            return [
-                f"the volume is too small to follow light through its pores ({fit.rays} rays): they were taken for "
-                "filled ones"
-            ]
+            too_small = f"the volume is too small to follow light through its pores ({fit.rays} rays)"
+            return [f"{too_small}: they were taken for filled ones"]
         found = []
         if fit.upwards:
             found.append(
@@ -159,9 +157,9 @@ def wall_probability(
     out = xp.empty((core[1] - core[0], *slab.shape[1:]), xp.float32)
     first, last = z0 + core[0], z0 + core[1]
     for tile in tiles_of(shape, (first, last), rows_per_slice):
-        window, (z, y, x) = tile.within(z0), tile.core
+        window = tile.within(z0)
         known = None if seen is None else seen[window]
-        features = shine_features(slab[window], (z.start, z.stop), light, rows_per_slice, known)[:, :, y, x]
+        features = shine_features(slab[window], tile.core, light, rows_per_slice, known)
         walls = forest_probabilities(features, trees)[1]
         (a, b), rows, columns = tile.voxels
         kept = slice(max(a, first), min(b, last))
