@@ -119,7 +119,7 @@ def fraction_sigma(sums: Sums) -> list[float]:
 def summary(sums: Sums) -> dict[str, Any]:
     """Mean uncertainty (0 to 1), uncertainty of the fractions, share of strange voxels, and what to think of them."""
     total = max(float(np.asarray(sums["labels"]).sum()), 1.0)
-    strange, asked = np.asarray(sums["strange"]).sum(axis=0)
+    strange, asked = np.asarray(sums.get("strange", np.zeros((1, 2)))).sum(axis=0)
     share = float(strange / max(asked, 1))
     return {
         "mean_uncertainty": float(np.asarray(sums["uncertainty"]).sum() / total),

@@ -213,10 +213,21 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
         share = float((record["tables"].get("grid") or {}).get("bridged_share", 0.0))
         if share > 0:
             summary.append(("Interpolated across bad slices", f"{100 * share:.2g} % of the volume"))
+    summary += _light(record)
     forest = record["tables"].get("forest")
     if forest:
         summary.append(("Mean uncertainty of the forest", f"{forest['mean_uncertainty']:.3f} (0 sure, 1 all alike)"))
     return [*summary, ("Device", record["device"]["name"]), ("Wall time", f"{record['wall_s']:.1f} s")]
+
+
+def _light(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """How light fades in open pores, where a stage has followed it."""
+    decay = (record["tables"].get("threshold") or {}).get("decay")
+    if decay is None:
+        return []
+    unit = "nm" if record["volume"]["voxel_nm"] else "slices"
+    seen = f"walls behind the face fade to 37 % over {decay:.3g} {unit}" if decay else "no walls behind the face seen"
+    return [("Light in pores", seen)]
 
 
 def _field_of_view(record: dict[str, Any]) -> list[tuple[str, str]]:
