@@ -160,7 +160,7 @@ def test_sections_of_every_shipped_pipeline():
     from fibtomo.pipeline.config import load_pipeline, pipelines
 
     assert set(pipelines()) == {
-        "default", "nanoporous-metal", "battery-electrode", "biology", "quick-look", "drift-only",
+        "default", "nanoporous-metal", "battery-electrode", "biology", "quick-look", "drift-only", "open-pores",
     }  # fmt: skip
     for name in pipelines():
         config = load_pipeline(name)
