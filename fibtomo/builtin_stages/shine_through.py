@@ -16,7 +16,7 @@ from fibtomo.errors import InputError, PipelineError
 from fibtomo.ops.forest_sums import sums_of
 from fibtomo.ops.histogram import Bins, condense, row_spans, shown
 from fibtomo.ops.light_decay import LAGS, fit_light, sample_rays
-from fibtomo.ops.shine_features import slices_around, tile_bytes
+from fibtomo.ops.shine_features import Core, slices_around, tile_bytes
 from fibtomo.ops.shine_through import shipped_forest, wall_probability
 from fibtomo.ops.wall_rays import Light
 
@@ -54,9 +54,9 @@ def _needs(p: ShineThroughParams, spec: VolumeSpec) -> Needs:
     return Needs(
         halo=slices_around(),
         measure_halo=(0, LAGS[-1]),
-        bytes_per_voxel=44.0,
-        halo_bytes_per_voxel=3.0,
-        fixed_bytes=tile_bytes(spec.shape, STEEPEST) + 30.0 * spec.shape[1] * spec.shape[2],
+        bytes_per_voxel=8.0,
+        halo_bytes_per_voxel=1.0,
+        fixed_bytes=tile_bytes(spec.shape, STEEPEST) + 48.0 * spec.shape[1] * spec.shape[2],
     )
 
 
@@ -108,19 +108,29 @@ def apply(block: Any, p: ShineThroughParams, ctx: StageContext) -> Any:
     xp, (before, after), n = namespace(block), slices_around(), len(block)
     first = before if ctx.z0 > 0 else 0
     last = n - after if ctx.z0 + n < ctx.spec.shape[0] else n
-    core = slice(first, last)
-    table, rows, seen = ctx.tables["threshold"], _rows_per_slice(p, ctx), _seen(block, ctx)
-    light, upwards = Light(*table["light"]), bool(table["upwards"])
-    walls = wall_probability(block, ctx.z0, (first, last), ctx.spec.shape, light, rows, upwards=upwards, seen=seen)
+    core, table, boxes = slice(first, last), ctx.tables["threshold"], ctx.shown(n)
+    spans = None if boxes is None else row_spans(boxes, block.shape)
+
+    def seen(window: Core) -> Any:
+        slices, rows, columns = window
+        return shown(block[window], spans[slices, rows] - columns.start)
+
+    light, upwards, rows = Light(*table["light"]), bool(table["upwards"]), _rows_per_slice(p, ctx)
+    known = None if spans is None else seen
+    walls = wall_probability(block, ctx.z0, (first, last), ctx.spec.shape, light, rows, upwards=upwards, seen=known)
     labels = xp.full(block.shape, OUTSIDE, xp.uint8)
     labels[core] = walls > 0.5
-    known = None if seen is None else seen[core]
-    if known is not None:
-        labels[core][~known] = OUTSIDE
-    for name, values in sums_of(xp.stack([1 - walls, walls]), labels[core], known).items():
-        whole = np.zeros((n, *values.shape[1:]))
-        whole[core] = values
-        ctx.notes[name] = whole
+    sums = []
+    for k in range(first, last):  # slice by slice, for the memory
+        here, wall = slice(k, k + 1), walls[k - first : k - first + 1]
+        mask = None if spans is None else shown(wall, spans[here])
+        if mask is not None:
+            labels[here][~mask] = OUTSIDE
+        sums.append(sums_of(xp.stack([1 - wall, wall]), labels[here], mask))
+    for name in sums[0] if sums else ():
+        values = np.concatenate([s[name] for s in sums])
+        ctx.notes[name] = np.zeros((n, *values.shape[1:]))
+        ctx.notes[name][core] = values
     return labels
 
 
@@ -142,6 +152,7 @@ register(
         makes="phases",
         produces="threshold",
         notes="forest",
+        apart=True,
         optional=("valid", "grid"),
         citation="Salzer et al. 2012, Mater. Charact. 69, 115; Breiman 2001, Mach. Learn. 45, 5",
     )

@@ -160,8 +160,8 @@ class StageDef:
     refines
         Whether `combine` replaces the table that an earlier stage of the same pass made, and reads it first.
     apart
-        Whether it measures in a pass of its own over what earlier stages wrote, because its halo is wide and they would
-        compute it over and over.
+        Whether it works in passes of its own over what earlier stages wrote, because its halo is wide and they would
+        compute it over and over, or it would for those that measure its result.
     citation, version
         Paper of the method; number that changes when its results change.
     """

@@ -18,9 +18,9 @@ from fibtomo.ops.wall_rays import Light, wall_posterior
 Array = Any
 Range = tuple[int, int]
 Core = tuple[slice, slice, slice]
-TILE = (16, 256, 256)
+TILE = (8, 256, 256)
 """Slices, rows and columns of a tile."""
-BEHIND, AHEAD = 12, 32
+BEHIND, AHEAD = 8, 16
 """Slices before and after a tile that its rays see."""
 BESIDE = 28
 """Pixels to each side of a tile that its features see."""
@@ -153,7 +153,7 @@ def tiles_of(shape: Shape, slices: Range, rows_per_slice: float) -> Iterator[Til
     Examples
     --------
     >>> [(t.voxels[0], t.window[0]) for t in tiles_of((90, 4, 4), (31, 33), 0.8)]
-    [((16, 32), (4, 64)), ((32, 48), (20, 80))]
+    [((24, 32), (16, 48)), ((32, 40), (24, 56))]
     """
     around = (BEHIND, AHEAD), (_rows_around(rows_per_slice),) * 2, (BESIDE,) * 2
     wanted = slices, (0, shape[1]), (0, shape[2])

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,11 @@ from fibtomo.core.volume import OUTSIDE, Shape
 from fibtomo.errors import InputError
 from fibtomo.ops.forest_inference import FlatForest, forest_probabilities
 from fibtomo.ops.light_decay import LightFit, fit_light, sample_rays
-from fibtomo.ops.shine_features import Range, shine_feature_names, shine_features, tiles_of
+from fibtomo.ops.shine_features import Core, Range, shine_feature_names, shine_features, tiles_of
 from fibtomo.ops.wall_rays import Light
 
 Array = Any
+Seen = Callable[[Core], Array]
 Span = tuple[float, float]
 MODEL = Path(__file__).parents[1] / "models" / "shine_through.npz"
 FORMAT = "fibtomo shine-through forest 1"
@@ -123,7 +125,7 @@ def wall_probability(
     rows_per_slice: float,
     *,
     upwards: bool = False,
-    seen: Array | None = None,
+    seen: Seen | None = None,
 ) -> Array:
     """Probability that voxels of a slab are wall.
 
@@ -144,7 +146,7 @@ def wall_probability(
     upwards
         Whether light runs up the rows instead of down.
     seen
-        Same shape as the slab; false where nothing is known.
+        Called with slices, rows and columns of the slab, gives a mask of them that is false where nothing is known.
 
     Returns
     -------
@@ -152,20 +154,24 @@ def wall_probability(
         (stop − start, y, x) float32, the same kind of array; the same for any slab that holds those slices.
     """
     xp, trees = namespace(slab), shipped_forest().forest
-    if upwards:
-        slab, seen = slab[:, ::-1], None if seen is None else seen[:, ::-1]
     out = xp.empty((core[1] - core[0], *slab.shape[1:]), xp.float32)
     first, last = z0 + core[0], z0 + core[1]
+    turn = slice(None, None, -1 if upwards else 1)
     for tile in tiles_of(shape, (first, last), rows_per_slice):
-        window = tile.within(z0)
-        known = None if seen is None else seen[window]
-        features = shine_features(slab[window], tile.core, light, rows_per_slice, known)
-        walls = forest_probabilities(features, trees)[1]
-        (a, b), rows, columns = tile.voxels
+        slices, rows, columns = tile.within(z0)
+        window = slices, _turned(rows, shape[1]) if upwards else rows, columns
+        known = None if seen is None else seen(window)[:, turn]
+        features = shine_features(slab[window][:, turn], tile.core, light, rows_per_slice, known)
+        walls = forest_probabilities(features, trees)[1][:, turn]
+        (a, b), (y0, y1), across = tile.voxels
         kept = slice(max(a, first), min(b, last))
-        into = slice(kept.start - first, kept.stop - first), slice(*rows), slice(*columns)
-        out[into] = walls[kept.start - a : kept.stop - a]
-    return xp.ascontiguousarray(out[:, ::-1]) if upwards else out
+        down = _turned(slice(y0, y1), shape[1]) if upwards else slice(y0, y1)
+        out[kept.start - first : kept.stop - first, down, slice(*across)] = walls[kept.start - a : kept.stop - a]
+    return out
+
+
+def _turned(rows: slice, height: int) -> slice:
+    return slice(height - rows.stop, height - rows.start)
 
 
 def segment_shine_through(volume: Array, rows_per_slice: float, *, seen: Array | None = None) -> Array:
@@ -204,7 +210,8 @@ def segment_shine_through(volume: Array, rows_per_slice: float, *, seen: Array |
     xp, whole = namespace(volume), (0, len(volume))
     fit = fit_light([sample_rays(volume, 0, whole, volume.shape, rows_per_slice, seen)])
     labels = xp.empty(volume.shape, xp.uint8)
-    walls = wall_probability(volume, 0, whole, volume.shape, fit.light, rows_per_slice, upwards=fit.upwards, seen=seen)
+    known = None if seen is None else seen.__getitem__
+    walls = wall_probability(volume, 0, whole, volume.shape, fit.light, rows_per_slice, upwards=fit.upwards, seen=known)
     labels[:] = walls > 0.5
     if seen is not None:
         labels[~seen] = OUTSIDE

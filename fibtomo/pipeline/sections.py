@@ -181,7 +181,7 @@ class Builder:
             section.local.append(call)
             section.notes.append(self._notes_of(call))
         section.kind = stage.makes
-        if stage.kind is Kind.REDUCE:
+        if stage.kind is Kind.REDUCE or stage.apart:
             self._close()
 
     def _notes_of(self, call: Call) -> str:
