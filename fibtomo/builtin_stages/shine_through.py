@@ -51,12 +51,13 @@ def _rows_per_slice(p: ShineThroughParams, ctx: StageContext) -> float:
 
 
 def _needs(p: ShineThroughParams, spec: VolumeSpec) -> Needs:
+    forest = sum(a.nbytes for a in shipped_forest().forest.to_arrays().values())
     return Needs(
         halo=slices_around(),
         measure_halo=(0, LAGS[-1]),
         bytes_per_voxel=8.0,
         halo_bytes_per_voxel=1.0,
-        fixed_bytes=tile_bytes(spec.shape, STEEPEST) + 48.0 * spec.shape[1] * spec.shape[2],
+        fixed_bytes=forest + tile_bytes(spec.shape, STEEPEST) + 48.0 * spec.shape[1] * spec.shape[2],
     )
 
 
