@@ -29,9 +29,9 @@ from fibtomo.ops.two_stage import two_stage_threshold
 ANGLE_DEG = 52.0
 SLOPE = 1 / tan(radians(ANGLE_DEG))
 BLACK, WHITE = 0.15, 0.70
-SHAPE, SHOWN = (160, 128, 128), 112
+SHAPE, SHOWN = (144, 112, 112), 96
 """Voxels of the periodic specimen, and slices of it that are seen."""
-FOREST_2D_STACKS = 32
+FOREST_2D_STACKS = 16
 
 
 def field(size: float, porosity: float, bandwidth: float, rng: np.random.Generator) -> Any:

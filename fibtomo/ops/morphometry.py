@@ -277,7 +277,7 @@ def _parted(row: dict[str, Any], threshold: float | None) -> dict[str, Any]:
     if not threshold:
         return {**row, "sampling": sampling}
     total = threshold if sampling is None else float(np.hypot(sampling, threshold))
-    definition = f"{row['definition']}; uncertainty: sampling and choice of the threshold"
+    definition = f"{row['definition']}; uncertainty: sampling and doubtful voxels (threshold or forest)"
     return {**row, "uncertainty": total, "definition": definition, "sampling": sampling, "threshold": threshold}
 
 
