@@ -28,7 +28,7 @@ class Kinds(Params):
     mixed: int | tuple[int, int] | Literal["auto", "none"] = Field("auto", description="Too much for one editor.")
 
 
-REQUIRED = {"drift.import": {"path": "drift.csv"}}
+REQUIRED = {"segment.onnx": {"model": "net.onnx"}, "drift.import": {"path": "drift.csv"}}
 OTHERS = {
     "flag": False,
     "count_px": 9,
