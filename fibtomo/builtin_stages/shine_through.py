@@ -136,6 +136,7 @@ def apply(block: Any, p: ShineThroughParams, ctx: StageContext) -> Any:
 
 
 def _out_spec(p: ShineThroughParams, ctx: StageContext) -> VolumeSpec:
+    _rows_per_slice(p, ctx)  # refuses what it lacks while the run is planned
     return ctx.spec.with_(kind="phases", dtype="uint8", value_range=(0.0, 1.0))
 
 

@@ -60,3 +60,8 @@ def test_it_wants_the_frame_of_the_specimen_and_an_angle(slices, tmp_path):
     early = parse_pipeline("stages: [{use: segment.shine_through}]", "t")
     with pytest.raises(fibtomo.errors.FibtomoError, match=r"put it after geometry\.resample"):
         fibtomo.run(folder, tmp_path / "c", early, look=False, device="cpu")
+    flat = np.zeros((30, 40, 40), np.uint8)
+    late = parse_pipeline("stages: [{use: geometry.resample}, {use: segment.shine_through}]", "t")
+    known = {"voxel_nm": (10, 10, 10), "tilt_corrected": True, "tracked": True}
+    with pytest.raises(fibtomo.errors.FibtomoError, match="must know where light comes from"):
+        fibtomo.plan(flat, late, look=False, device="cpu", **known)
