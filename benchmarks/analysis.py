@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Callable
-from time import process_time
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 from skimage.measure import euler_number, label, marching_cubes, regionprops_table
+from timing import cpu_seconds
 
 from fibtomo.ops.labels import full_boxes, join_components, label_objects, slab_components
 from fibtomo.ops.morphometry import measure
@@ -32,17 +32,6 @@ def object_table(phases: np.ndarray) -> Any:
 
 def smooth(phases: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(phases.astype(np.float32), 1)
-
-
-def cpu_seconds(work: Callable[[], Any], repeats: int = 3) -> float:
-    """Least CPU time of a few runs, the first (which compiles) not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = process_time()
-        work()
-        times.append(process_time() - start)
-    return min(times)
 
 
 def main(shape: tuple[int, int, int]) -> None:

@@ -4,15 +4,14 @@ scikit-image: exact distances (SciPy), `h_maxima` at the same h, `watershed`. Ti
 """
 
 import sys
-from collections.abc import Callable
 from time import process_time
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 from sklearn.metrics import adjusted_rand_score
+from timing import cpu_seconds
 
 from fibtomo.ops.flood import H_DIAGONALS
 from fibtomo.ops.labels import label_objects
@@ -32,13 +31,6 @@ def theirs(mask: np.ndarray, voxel_nm: tuple[float, float, float], seconds: dict
     return labels
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    work()
-    start = process_time()
-    work()
-    return process_time() - start
-
-
 def main(size: int) -> None:
     print("voxel nm, spread, overlap | seed | balls | found, Rand index (scikit-image) | CPU s | its, flooding alone")
     for voxel_nm, spread, overlap in CASES:
@@ -50,7 +42,7 @@ def main(size: int) -> None:
             seconds: dict[str, float] = {}
             other = theirs(mask, voxel_nm, seconds)
             own = label_objects(mask, split="watershed", voxel_nm=voxel_nm)
-            took = cpu_seconds(lambda m=mask, v=voxel_nm: label_objects(m, split="watershed", voxel_nm=v))
+            took = cpu_seconds(lambda m=mask, v=voxel_nm: label_objects(m, split="watershed", voxel_nm=v), 1)
             scores = [adjusted_rand_score(truth[mask], labels[mask]) for labels in (own, other)]
             print(
                 f"{voxel_nm}, {spread}, {overlap} | {seed} | {count} | {own.max()}, {scores[0]:.4f} "

@@ -1,13 +1,11 @@
 """Time thresholds beside scikit-image, as ratios (``python benchmarks/segment.py``)."""
 
 import sys
-from collections.abc import Callable
-from time import process_time
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_multiotsu, threshold_sauvola
+from timing import cpu_seconds
 
 from fibtomo.ops.segmentation import segment
 
@@ -17,17 +15,6 @@ def specimen(shape: tuple[int, int, int]) -> np.ndarray:
     field = gaussian_filter(np.random.default_rng(0).standard_normal(shape, dtype=np.float32), 4)
     grey = (80 + 90 * (field > 0)) * np.linspace(1, 0.67, shape[2])
     return np.clip(grey + np.random.default_rng(1).normal(0, 12, shape), 0, 255).astype(np.uint8)
-
-
-def cpu_seconds(work: Callable[[], Any], repeats: int = 3) -> float:
-    """Least CPU time of a few runs, the first (which compiles) not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = process_time()
-        work()
-        times.append(process_time() - start)
-    return min(times)
 
 
 def main(shape: tuple[int, int, int]) -> None:

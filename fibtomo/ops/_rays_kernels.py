@@ -36,6 +36,17 @@ def wall_probability(levels: Array, field: Array, table: Array, rows: Array, lea
 
 
 @compiled
+def _scaled(moved: Array, here: Array, far: int) -> float:
+    """Scale `moved` to a sum of 1 into `here`; the logarithm of its sum."""
+    total = np.float32(0)
+    for d in range(far + 1):
+        total += moved[d]
+    for d in range(far + 1):
+        here[d] = moved[d] / total
+    return np.log(total)
+
+
+@compiled
 def _rays(
     levels: Array, field: Array, table: Array, rows: Array, leave: float, arrive: float, out: Array,
     first: int, last: int,
@@ -73,12 +84,7 @@ def _rays(
                     for d in range(2, far + 1):
                         moved[d] = likely[d] * (one - arrive) * here[d - 1]
                     moved[far] += likely[far] * (one - arrive) * here[far]
-                total = np.float32(0)
-                for d in range(far + 1):
-                    total += moved[d]
-                for d in range(far + 1):
-                    here[d] = moved[d] / total
-                scale += np.log(total)
+                scale += _scaled(moved, here, far)
                 out[z, y, x] = scale + np.log(here[0])
             whole = scale
             scale = np.float32(0)
@@ -93,9 +99,4 @@ def _rays(
                 for d in range(1, far):
                     moved[d] = arrive * wall + (one - arrive) * likely[d + 1] * here[d + 1]
                 moved[far] = arrive * wall + (one - arrive) * likely[far] * here[far]
-                total = np.float32(0)
-                for d in range(far + 1):
-                    total += moved[d]
-                for d in range(far + 1):
-                    here[d] = moved[d] / total
-                scale += np.log(total)
+                scale += _scaled(moved, here, far)

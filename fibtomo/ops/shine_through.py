@@ -1,6 +1,5 @@
 """Walls and open pores where back walls shine through: a forest over what the rays of light say."""
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from fibtomo.core.volume import OUTSIDE, Shape
 from fibtomo.errors import InputError
 from fibtomo.ops.forest_inference import FlatForest, forest_probabilities
 from fibtomo.ops.light_decay import LightFit, fit_light, sample_rays
+from fibtomo.ops.npz_file import read_npz, write_npz
 from fibtomo.ops.shine_features import Core, Range, shine_feature_names, shine_features, tiles_of
 from fibtomo.ops.wall_rays import Light
 
@@ -56,9 +56,9 @@ class ShineForest:
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file; nothing in it needs pickle."""
-        header = json.dumps({"format": FORMAT, "features": shine_feature_names(), "trained": asdict(self.trained)})
+        header = {"format": FORMAT, "features": shine_feature_names(), "trained": asdict(self.trained)}
         arrays = {k: v.astype(np.float16) if k == "probability" else v for k, v in self.forest.to_arrays().items()}
-        np.savez_compressed(path, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+        write_npz(Path(path), header, arrays)
 
     @classmethod
     def load(cls, path: str | Path = MODEL) -> "ShineForest":
@@ -69,20 +69,15 @@ class ShineForest:
         InputError
             There is no such file, or it is another version's.
         """
+        header, arrays = read_npz(Path(path), "shine-through forest")
+        if header.get("format") != FORMAT or header.get("features") != shine_feature_names():
+            raise InputError(f"{path} is no {FORMAT!r}, which this version reads: train it again")
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                header = json.loads(stored["header"].tobytes())
-                arrays = {k: stored[k] for k in stored.files if k != "header"}
             arrays["probability"] = arrays["probability"].astype(np.float32)
             trained = Trained(**{k: tuple(v) for k, v in header["trained"].items()})
-            forest, form, features = FlatForest.from_arrays(arrays), header["format"], header["features"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} holds no shine-through forest ({error}); take another copy or train it"
-            ) from error
-        if form != FORMAT or features != shine_feature_names():
-            raise InputError(f"{path} is of format {form!r}, this version reads {FORMAT!r}; train it anew")
-        return cls(forest, trained)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged (it lacks {error}): train it again") from None
+        return cls(FlatForest.from_arrays(arrays), trained)
 
     def doubts(self, fit: LightFit, rows_per_slice: float, wall_share: float | None = None) -> list[str]:
         """Sentences on what lies outside of the training."""
