@@ -20,6 +20,8 @@ from fibtomo.ops.shine_features import Core, slices_around, tile_bytes
 from fibtomo.ops.shine_through import shipped_forest, wall_probability
 from fibtomo.ops.wall_rays import Light
 
+FINEST = 0.75
+"""Least voxel along z over the slice thickness that counts as not interpolated."""
 STEEPEST = 2.0
 """Rows per slice that memory is planned for."""
 
@@ -98,10 +100,22 @@ def combine(partials: Sequence[Table], p: ShineThroughParams, ctx: StageContext)
         "light": [light.black, light.white, light.decay_slices, light.noise],
         "upwards": fit.upwards,
         "decay": light.decay_slices * ctx.spec.scale[0],
-        "notes": shipped_forest().doubts(fit, _rows_per_slice(p, ctx)),
+        "notes": [*shipped_forest().doubts(fit, _rows_per_slice(p, ctx)), *_interpolated(ctx)],
         "histogram": table,
         "bin_edges": bin_edges,
     }
+
+
+def _interpolated(ctx: StageContext) -> list[str]:
+    """What to think of voxels finer than the slices that were milled."""
+    milled_nm, voxel_nm = ctx.calibration.slice_nm.value, ctx.spec.voxel_nm
+    if not milled_nm or voxel_nm is None or voxel_nm[0] >= FINEST * milled_nm:
+        return []
+    doubt = (
+        f"slices of {milled_nm:g} nm were interpolated to {voxel_nm[0]:g} nm, which the forest for open pores does not "
+        f"know: walls come out too thin; set geometry.resample.voxel_nm={milled_nm:g}"
+    )
+    return [doubt]
 
 
 def apply(block: Any, p: ShineThroughParams, ctx: StageContext) -> Any:

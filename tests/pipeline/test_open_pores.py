@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import fibtomo
+from fibtomo.core.stage import StageContext, get_stage
 from fibtomo.phantom import acquire, write_slices
 from fibtomo.pipeline.config import parse_pipeline
+from tests.pipeline.stage_fixtures import CALIBRATION, grey_stack, spec_for
 from tests.pipeline.test_acceptance import dice, true_phases
 
 STAGES = """
@@ -65,3 +67,13 @@ def test_it_wants_the_frame_of_the_specimen_and_an_angle(slices, tmp_path):
     known = {"voxel_nm": (10, 10, 10), "tilt_corrected": True, "tracked": True}
     with pytest.raises(fibtomo.errors.FibtomoError, match="must know where light comes from"):
         fibtomo.plan(flat, late, look=False, device="cpu", **known)
+
+
+@pytest.mark.parametrize(("voxel_nm", "said"), [(10.0, False), (5.0, True)])
+def test_voxels_finer_than_the_slices_are_doubted(voxel_nm, said):
+    stage, block = get_stage("segment.shine_through"), grey_stack()
+    ctx = StageContext(
+        spec_for("grey").with_(voxel_nm=(voxel_nm,) * 3), 0, (0, len(block)), {}, CALIBRATION
+    )  # slices of 10 nm
+    table = stage.combine([stage.measure(block, stage.params(), ctx)], stage.params(), ctx)
+    assert any("set geometry.resample.voxel_nm=10" in note for note in table["notes"]) == said
